@@ -1,0 +1,1 @@
+"""The parts of the arithmetic specification; `edgetrain.fixed` is its front door."""

@@ -1,0 +1,200 @@
+"""A block's forward pass, which keeps what `Plan` says, and its backward pass."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetrain.arithmetic.rounding import Int8, Int32, Ints, quantize_multiplier
+from edgetrain.blocks import Plan
+from edgetrain.fewbit import codes, derivative_table, levels_q6, pack, unpack
+from edgetrain.graph import Node
+from edgetrain.inference import accumulate, apply
+from edgetrain.model import Model
+from edgetrain.scheme import Quantization
+from edgetrain.settings import FULL_RATE
+from edgetrain.state import output_span
+from edgetrain.step import ONE, Step
+
+Kept = dict[str, NDArray]
+ALL_CODES = 8
+"""With this many bits an activation's int8 input is kept instead of a derivative code."""
+
+
+def forward(model: Model, plan: Plan, x: Int8, ops: ModuleType) -> tuple[Int8 | Int32, Kept]:
+    """Run a block and keep what its backward pass needs.
+
+    Args:
+        model: the network.
+        plan: of the block.
+        x: int8 (batch, ...), the value that enters.
+        ops: the backend.
+
+    Returns:
+        The value that leaves, int8 (of the network's linear last layer: its int32 accumulators);
+        and the kept arrays under the keys of `Plan.kept_bytes`.
+    """
+    values = {plan.block.source: x}
+    kept: Kept = {}
+    for i, node in enumerate(plan.block.nodes):
+        if node.inputs[0] in plan.values:
+            kept[f"value/{node.inputs[0]}"] = values[node.inputs[0]]
+        if ends_linear(model, node):
+            return accumulate(model, node, values[node.inputs[0]], ops), kept
+        y = values[node.name] = apply(model, node, values, ops)
+        if node.name in plan.masks:
+            kept[f"mask/{node.name}"] = np.packbits(opened(model, node, y))
+        if node.name in plan.indices:
+            kept[f"index/{node.name}"] = ops.max_pool_index(values[node.inputs[0]], node.moving)
+        if node.name in plan.codes:
+            kept[f"code/{node.name}"] = _code(model, plan, node, values[node.inputs[0]])
+        needed = {name for later in plan.block.nodes[i + 1 :] for name in later.inputs}
+        values = {name: v for name, v in values.items() if name in needed or name == node.name}
+    return values[plan.block.output], kept
+
+
+def ends_linear(model: Model, node: Node) -> bool:
+    """Whether a node is the network's output and a dense layer without activation."""
+    return node == model.graph.output and node.op == "dense" and not node.activation
+
+
+def backward(
+    step: Step, plan: Plan, kept: Kept, e: Int8, exponent: int, rate: int = FULL_RATE
+) -> None:
+    """Send an error through a block and let its trained nodes learn.
+
+    Args:
+        step: collects the new weights.
+        plan: of the block.
+        kept: from `forward`.
+        e: int8, the error of the value that leaves the block.
+        exponent: of e.
+        rate: factor of the learning rate in Q8.
+    """
+    errors = {plan.block.output: [(e, exponent)]}
+    for node in reversed(plan.block.nodes):
+        if node.name not in plan.active:
+            continue
+        e, exponent = step.merge(node.name, errors.pop(node.name))
+        if node.activation in ("relu", "relu6"):
+            e = e * _mask(step.model, plan, node, kept, e.shape)
+        for name in dict.fromkeys(node.inputs):
+            if name in plan.active:
+                part = _input_error(step, plan, node, kept, e, exponent)
+                errors.setdefault(name, []).extend([part] * node.inputs.count(name))
+        if node.name in plan.trained:
+            x = kept[f"value/{node.inputs[0]}"]
+            step.update_node(node, *gradients(step.model, node, x, e, step.ops), exponent, rate)
+
+
+def gradients(
+    model: Model, node: Node, x: Int8, e: Int8, ops: ModuleType
+) -> tuple[Int32, Int32]:
+    """Return the gradients of a node's weights and biases, summed over the batch."""
+    zero_point = model.scheme.activations[node.inputs[0]].zero_point
+    acc_b = e.reshape(-1, e.shape[-1]).sum(axis=0, dtype=np.int32)
+    if node.op == "dense":
+        return ops.dense_grad_w(x, e, zero_point), acc_b
+    return ops.conv2d_grad_w(x, e, zero_point, node.moving), acc_b
+
+
+def _input_error(
+    step: Step, plan: Plan, node: Node, kept: Kept, e: Int8, exponent: int
+) -> tuple[Int8, int]:
+    """Return the error of what a node reads."""
+    graph = step.model.graph
+    shape = (len(e), *graph.shapes[node.inputs[0]])
+    if node.op == "add":
+        return e, exponent
+    if node.op == "flatten":
+        return e.reshape(shape), exponent
+    row = step.row(node.name, 0)
+    if node.op == "global_average_pool":
+        share = quantize_multiplier(1 / (shape[1] * shape[2]))
+        e, exponent = step.scale(row, e, share, exponent)
+        return np.broadcast_to(e[:, None, None, :], shape), exponent
+    acc, factor = _input_acc(step, plan, node, kept, e, shape)
+    return step.scale(row, acc, factor, exponent)
+
+
+def _input_acc(
+    step: Step, plan: Plan, node: Node, kept: Kept, e: Int8, shape: tuple[int, ...]
+) -> tuple[Ints, tuple[int, int]]:
+    """Return the error of what a node reads as sums, and the factor that makes them real."""
+    model, ops = step.model, step.ops
+    if node.op == "average_pool":
+        return ops.average_pool_grad(e, shape, node.moving), (2**30, -7)  # 1 / 256
+    if node.op == "max_pool":
+        return ops.max_pool_grad(e, kept[f"index/{node.name}"], shape, node.moving), ONE
+    if node.op == "activation":
+        levels = _levels(model, plan, node, kept, shape)
+        return e.astype(np.int32) * levels, (2**30, -5)  # 1 / 64
+    ratio, factor = error_factor(model, node)
+    w = model.params[node.name].w
+    if node.op == "dense":
+        return ops.dense_grad_x(e, w, ratio), factor
+    return ops.conv2d_grad_x(e, w, ratio, shape, node.moving), factor
+
+
+def error_factor(model: Model, node: Node) -> tuple[NDArray[np.int16], tuple[int, int]]:
+    """Return the ratios of a node's channels and the factor of its input's error."""
+    ratio, largest = model.scheme.ratios[node.name]
+    return ratio, quantize_multiplier(largest / 128 / output_span(model, node))
+
+
+def opened(model: Model, node: Node, y: Int8 | Int32) -> NDArray[np.bool_]:
+    """Say where a node's fused activation lets an error through: everywhere without one."""
+    if not node.activation:
+        return np.ones(y.shape, np.bool_)
+    low, high = model.scheme.output_limits[node.name]
+    inside = y > low
+    return inside & (y < high) if node.activation == "relu6" else inside
+
+
+def _mask(
+    model: Model, plan: Plan, node: Node, kept: Kept, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    if node.name in plan.values:
+        return opened(model, node, kept[f"value/{node.name}"])
+    packed = np.unpackbits(kept[f"mask/{node.name}"], count=math.prod(shape))
+    return packed.reshape(shape).astype(np.bool_)
+
+
+@lru_cache(maxsize=64)
+def _tables(activation: str, x: Quantization, bits: int) -> tuple[NDArray, NDArray]:
+    """Return code of every int8 input, and level of every code in Q6, of a derivative."""
+    if bits == ALL_CODES:
+        table = derivative_table(activation, 4)
+        return np.arange(256).astype(np.uint8), levels_q6(table)[codes(table, *x)]
+    table = derivative_table(activation, bits)
+    return codes(table, *x), levels_q6(table)
+
+
+def _quantization(model: Model, node: Node) -> Quantization:
+    return model.scheme.activations[node.inputs[0]]
+
+
+def _code(model: Model, plan: Plan, node: Node, x: Int8) -> NDArray:
+    """Keep what tells an activation's derivative later."""
+    table, _ = _tables(node.activation, _quantization(model, node), plan.bits)
+    code = table[x.astype(np.int16) + 128].ravel()
+    return code if plan.bits == ALL_CODES else pack(code, plan.bits)
+
+
+def _levels(
+    model: Model, plan: Plan, node: Node, kept: Kept, shape: tuple[int, ...]
+) -> NDArray[np.int32]:
+    """Return an activation's derivative in Q6."""
+    _, levels = _tables(node.activation, _quantization(model, node), plan.bits)
+    code = kept[f"code/{node.name}"]
+    if plan.bits != ALL_CODES:
+        code = unpack(code, plan.bits, math.prod(shape))
+    return levels[code].reshape(shape).astype(np.int32)
+
+
+def sizes(kept: Mapping[str, NDArray]) -> Mapping[str, int]:
+    """Return the bytes of what is kept, by key."""
+    return {key: array.nbytes for key, array in kept.items()}

@@ -1,0 +1,118 @@
+"""The arithmetic specification: the only place where a rounding or a saturation is decided.
+
+Every other implementation, compiled, generated or on a GPU, must equal these functions bit for
+bit. They are written to be read, in NumPy, and exact: float BLAS is used where every partial sum
+is provably a whole number that the format holds. So they are also the backend ``"numpy"``.
+
+* rounding: scales as (multiplier, shift), `requantize`
+* randomness: words, signs and permutations from a counter and a key
+* layers: accumulators of dense and convolution, pools, add, tables
+* losses: integer softmax, cross-entropy, squared error
+* gradients: weight gradients and errors
+* updates: stochastic rounding, int8 weights, int16 masters, biases
+* activations: sigmoid, tanh, GELU, SiLU, hard-swish as 256-entry tables
+"""
+
+from edgetrain.arithmetic.activations import activation_table
+from edgetrain.arithmetic.gradients import (
+    average_pool_grad,
+    conv2d_grad_w,
+    conv2d_grad_x,
+    dense_grad_w,
+    dense_grad_x,
+    max_pool_grad,
+    max_pool_index,
+)
+from edgetrain.arithmetic.layers import (
+    Window,
+    add,
+    average_pool,
+    conv2d,
+    conv2d_acc,
+    dense,
+    dense_acc,
+    global_average_pool,
+    look_up,
+    max_pool,
+)
+from edgetrain.arithmetic.losses import (
+    cross_entropy,
+    log_softmax,
+    logits_q10,
+    scale_error,
+    softmax,
+    squared_error,
+)
+from edgetrain.arithmetic.randomness import (
+    Key,
+    mix32,
+    permutation,
+    random_below,
+    random_signs,
+    random_words,
+    stream_key,
+)
+from edgetrain.arithmetic.rounding import (
+    divide_by_power,
+    quantize_multiplier,
+    quantize_multipliers,
+    requantize,
+    rescale,
+    saturate,
+)
+from edgetrain.arithmetic.updates import (
+    masters,
+    momentum,
+    stochastic_steps,
+    update_bias,
+    update_int8,
+    update_int16,
+    visible,
+)
+
+__all__ = [
+    "Key",
+    "Window",
+    "activation_table",
+    "add",
+    "average_pool",
+    "average_pool_grad",
+    "conv2d",
+    "conv2d_acc",
+    "conv2d_grad_w",
+    "conv2d_grad_x",
+    "cross_entropy",
+    "dense",
+    "dense_acc",
+    "dense_grad_w",
+    "dense_grad_x",
+    "divide_by_power",
+    "global_average_pool",
+    "log_softmax",
+    "logits_q10",
+    "look_up",
+    "masters",
+    "max_pool",
+    "max_pool_grad",
+    "max_pool_index",
+    "mix32",
+    "momentum",
+    "permutation",
+    "quantize_multiplier",
+    "quantize_multipliers",
+    "random_below",
+    "random_signs",
+    "random_words",
+    "requantize",
+    "rescale",
+    "saturate",
+    "scale_error",
+    "softmax",
+    "squared_error",
+    "stochastic_steps",
+    "stream_key",
+    "update_bias",
+    "update_int8",
+    "update_int16",
+    "visible",
+]

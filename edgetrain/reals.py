@@ -1,0 +1,92 @@
+"""The float forward pass: what calibration observes, and the yardstick of quantization."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgetrain.arithmetic.activations import FUNCTIONS
+from edgetrain.arithmetic.layers import Window, pad, pool_counts, taps
+from edgetrain.graph import INPUT, Graph, Node
+from edgetrain.model import Float, FloatModel, Weights
+
+CAPS = {"": None, "relu": np.inf, "relu6": 6.0}
+
+
+def forward(model: FloatModel, x: Float) -> dict[str, Float]:
+    """Return every value of the network, by name.
+
+    Args:
+        model: the network.
+        x: float32 (batch, *input_shape).
+
+    Returns:
+        float32 arrays (batch, ...): INPUT and the result of every node.
+
+    Example:
+        >>> from edgetrain.architectures import mlp
+        >>> values = forward(mlp((4,), 3), np.ones((2, 4), np.float32))
+        >>> values["classifier"].shape
+        (2, 3)
+    """
+    values = {INPUT: x}
+    for node in model.graph.nodes:
+        values[node.name] = _apply(model, node, values)
+    return values
+
+
+def output(model: FloatModel, x: Float, batch: int = 256) -> Float:
+    """Return the network's output (samples, ...), computed in batches."""
+    name = model.graph.output.name
+    return np.concatenate(
+        [forward(model, x[i : i + batch])[name] for i in range(0, len(x), batch)]
+    )
+
+
+def _apply(model: FloatModel, node: Node, values: Mapping[str, Float]) -> Float:
+    x = values[node.inputs[0]]
+    if node.has_weights:
+        return _fused(node, _linear(model.graph, node, model.params[node.name], x))
+    if node.op == "add":
+        return _fused(node, x + values[node.inputs[1]])
+    if node.op == "flatten":
+        return x.reshape(len(x), -1)
+    if node.op == "activation":
+        return FUNCTIONS[node.activation](x.astype(np.float64)).astype(np.float32)
+    if node.op == "global_average_pool":
+        return x.mean(axis=(1, 2))
+    window = node.moving
+    if node.op == "max_pool":
+        padded = np.pad(
+            x, [(0, 0), window.padding[:2], window.padding[2:], (0, 0)], constant_values=-np.inf
+        )
+        return np.maximum.reduce(taps(padded, window))
+    total = sum(taps(pad(x, window.padding, 0), window))
+    return (total / pool_counts(x.shape[1], x.shape[2], window)).astype(np.float32)
+
+
+def _linear(graph: Graph, node: Node, weights: Weights, x: Float) -> Float:
+    w, b = weights
+    if node.op == "dense":
+        return x @ w.T + b
+    return conv2d(x, w, node.moving) + b
+
+
+def conv2d(x: Float, w: Float, window: Window) -> Float:
+    """Float convolution: x (batch, height, width, n_in), w (n_out, kh, kw, n_in / groups)."""
+    views = taps(pad(x, window.padding, 0), window)
+    groups, per_group = window.groups, w.shape[0] // window.groups
+    filters = w.reshape(groups, per_group, -1, w.shape[3])
+    shape = (*views[0].shape[:3], groups, per_group)
+    y = np.zeros(shape, np.float32)
+    for t, view in enumerate(views):
+        split = view.reshape(*view.shape[:3], groups, -1)
+        if groups == 1:
+            y[..., 0, :] += view @ filters[0, :, t].T
+        else:
+            y += np.einsum("bhwgi,goi->bhwgo", split, filters[:, :, t])
+    return y.reshape(*shape[:3], -1)
+
+
+def _fused(node: Node, y: Float) -> Float:
+    cap = CAPS[node.activation]
+    return y if cap is None else np.clip(y, 0, cap)

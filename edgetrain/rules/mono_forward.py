@@ -1,0 +1,133 @@
+"""Mono-Forward: every block learns from a classifier of its own."""
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+
+from edgetrain import heads
+from edgetrain.arithmetic.losses import log_softmax
+from edgetrain.arithmetic.rounding import Int8, Int32, Ints
+from edgetrain.backward import backward, forward
+from edgetrain.blocks import Block, Choice, Plan, is_convolutional, plan, select, split
+from edgetrain.errors import RuleError
+from edgetrain.model import Model
+from edgetrain.outputs import loss_error, outputs_q10
+from edgetrain.rules.base import Metrics
+from edgetrain.settings import FULL_RATE, Settings
+from edgetrain.state import State, initial
+from edgetrain.step import Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonoForward:
+    """Local cross-entropy a block: ``G = h @ M.T``, error ``softmax(G) - one_hot``.
+
+    The last block's classifier is the network's own; every earlier block has a head, a linear
+    classifier on its (averaged) result. No error crosses a block, so a block's activations are
+    forgotten before the next one starts. With "network" as the only block it is backpropagation.
+
+    Attributes:
+        settings: the options that every rule has.
+        blocks: how to cut the network; see `edgetrain.blocks.split`.
+        early_rate: factor of the learning rate of the weights before the last block, in (0, 1];
+            None for the measured default: 0.1 for convolutional networks, else 1.
+        warmup: steps in which blocks with a new head do not learn but their head does; None for
+            the default: 32 where a head is new, else 0.
+        predict_with: "last" for the network's own output, "sum" for the sum of all log-softmaxes.
+
+    Raises:
+        RuleError: if a value is out of its range.
+
+    References:
+        Gong, Li, Abdulla, "Mono-Forward: Backpropagation-Free Algorithm for Efficient Neural
+        Network Training Harnessing Local Errors", 2025, equations 1 to 4.
+        Belilovsky, Eickenberg, Oyallon, "Greedy Layerwise Learning Can Scale to ImageNet", 2019.
+
+    Example:
+        >>> MonoForward(blocks=2).early_rate is None
+        True
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    blocks: Choice = "auto"
+    early_rate: float | None = None
+    warmup: int | None = None
+    predict_with: Literal["last", "sum"] = "sum"
+
+    def __post_init__(self) -> None:
+        if self.early_rate is not None and not 0 < self.early_rate <= 1:
+            raise RuleError(f"early_rate must be in (0, 1], got {self.early_rate}")
+        if self.warmup is not None and self.warmup < 0:
+            raise RuleError(f"warmup must be 0 or more, got {self.warmup}")
+        if self.predict_with not in ("last", "sum"):
+            raise RuleError(f"predict_with must be 'last' or 'sum', got {self.predict_with!r}")
+
+    def init(self, model: Model) -> State:
+        """Make the heads; see `Rule.init`."""
+        trained = select(model.graph, self.settings.train)
+        tensors = initial(model, self.settings, trained)
+        for block in split(model.graph, self.blocks)[:-1]:
+            tensors |= heads.initial(model, block.output, self.settings)
+        return State(0, tensors)
+
+    def plans(self, model: Model) -> tuple[Plan, ...]:
+        """Return what each block keeps."""
+        trained = select(model.graph, self.settings.train)
+        return tuple(plan(b, trained, self.settings.bits) for b in split(model.graph, self.blocks))
+
+    def step(
+        self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
+    ) -> tuple[Model, State, Metrics]:
+        """Learn from one batch; see `Rule.step`."""
+        step = Step(model, state, self.settings, ops, seed, len(x))
+        loss = np.zeros(len(x), np.int32)
+        for current in self.plans(model):
+            result, kept = forward(model, current, x, ops)
+            name = current.block.output
+            if name == model.graph.output.name:
+                outputs = outputs_q10(model, result, ops)
+                e, exponent, loss = loss_error(step, name, outputs, y)
+                if current.trained:
+                    e = e if result.dtype == np.int32 else e.reshape(result.shape)
+                    backward(step, current, kept, e, exponent)
+                break
+            pooled = heads.features(model, name, result, ops)
+            outputs = heads.logits(model, step.tensors, name, pooled, ops)
+            e, exponent, _ = loss_error(step, name, outputs, y)
+            e, exponent = heads.learn(step, name, pooled, result.shape, e, exponent)
+            if current.trained and state.step >= self._warmup(model, current.block):
+                backward(step, current, kept, e, exponent, self._early_rate(model))
+            x = result
+        metrics = {"loss": int(loss.sum(dtype=np.int64)), "saturated": step.saturated}
+        return *step.result(), metrics
+
+    def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
+        """Predict with the last output or with all heads; see `Rule.predict`."""
+        total = np.zeros((len(x), model.graph.output_size), np.int32)
+        for block in split(model.graph, self.blocks):
+            result, _ = forward(model, plan(block, frozenset(), 8), x, ops)
+            if block.output == model.graph.output.name:
+                outputs = outputs_q10(model, result, ops)
+            elif self.predict_with == "sum" and self.settings.loss == "cross_entropy":
+                pooled = heads.features(model, block.output, result, ops)
+                outputs = heads.logits(model, state, block.output, pooled, ops)
+            else:
+                x = result
+                continue
+            if self.predict_with == "last" or self.settings.loss != "cross_entropy":
+                return outputs
+            total += log_softmax(outputs)
+            x = result
+        return total
+
+    def _early_rate(self, model: Model) -> int:
+        default = 0.1 if is_convolutional(model.graph) else 1.0
+        rate = default if self.early_rate is None else self.early_rate
+        return max(round(rate * FULL_RATE), 1)
+
+    def _warmup(self, model: Model, block: Block) -> int:
+        if self.warmup is not None:
+            return self.warmup
+        return 0 if block.output in model.heads else 32
