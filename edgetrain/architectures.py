@@ -38,8 +38,10 @@ class Builder:
     @property
     def shape(self) -> Shape:
         """Shape of the newest value."""
-        return Graph(self.input_shape, tuple(self.nodes)).shapes[self.last] if self.nodes else (
-            self.input_shape
+        return (
+            Graph(self.input_shape, tuple(self.nodes)).shapes[self.last]
+            if self.nodes
+            else (self.input_shape)
         )
 
     def dense(self, name: str, n_out: int, activation: str = "relu") -> str:
@@ -54,8 +56,10 @@ class Builder:
     ) -> str:  # fmt: skip
         """Append a convolution with padding "same" as TensorFlow has it."""
         source = source or self.last
-        shape = Graph(self.input_shape, tuple(self.nodes)).shapes[source] if self.nodes else (
-            self.input_shape
+        shape = (
+            Graph(self.input_shape, tuple(self.nodes)).shapes[source]
+            if self.nodes
+            else (self.input_shape)
         )
         groups = shape[2] if depthwise else 1
         window = Window(kernel, stride, same_padding(shape, kernel, stride), groups)
@@ -185,9 +189,7 @@ def resnet8(input_shape: Shape, n_out: int, seed: int = 0, channels: int = 16) -
     return builder.model(seed)
 
 
-def mobilenet_v1(
-    input_shape: Shape, n_out: int, seed: int = 0, width: float = 0.25
-) -> FloatModel:
+def mobilenet_v1(input_shape: Shape, n_out: int, seed: int = 0, width: float = 0.25) -> FloatModel:
     """MobileNetV1 of MLPerf Tiny's visual wake words: 13 depthwise-separable blocks.
 
     References:

@@ -90,9 +90,7 @@ def backward(
             step.update_node(node, *gradients(step.model, node, x, e, step.ops), exponent, rate)
 
 
-def gradients(
-    model: Model, node: Node, x: Int8, e: Int8, ops: ModuleType
-) -> tuple[Int32, Int32]:
+def gradients(model: Model, node: Node, x: Int8, e: Int8, ops: ModuleType) -> tuple[Int32, Int32]:
     """Return the gradients of a node's weights and biases, summed over the batch."""
     zero_point = model.scheme.activations[node.inputs[0]].zero_point
     acc_b = e.reshape(-1, e.shape[-1]).sum(axis=0, dtype=np.int32)

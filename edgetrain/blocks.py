@@ -87,7 +87,7 @@ def _cuts(graph: Graph, choice: Choice) -> list[int]:
     whole = [c for c in possible if not _is_depthwise(graph, graph.nodes[c])]
     if choice == "residual":
         return whole
-    if not (isinstance(choice, int) and 1 <= choice):
+    if not (isinstance(choice, int) and choice >= 1):
         raise RuleError(
             "blocks must be 'auto', 'layer', 'residual', 'network', a number of at least 1 or "
             f"names of nodes, got {choice!r}"

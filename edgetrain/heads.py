@@ -45,25 +45,44 @@ def feature_count(model: Model, name: str) -> int:
     return model.graph.shapes[name][-1]
 
 
-def initial(model: Model, name: str, settings: Settings) -> dict[str, NDArray]:
-    """Return the tensors of a head: the model's own if it came with one, else zeros."""
-    outputs, features = model.graph.output_size, feature_count(model, name)
+def scale(model: Model, name: str) -> float:
+    """Return the weight scale of a head: the model's own if it came with one."""
+    if name in model.head_scales:
+        return model.head_scales[name]
     x_scale = model.scheme.activations[name].scale
+    quarter = (WEIGHT_MAX + 1) / 4
+    return TYPICAL_LOGIT / (quarter * TYPICAL_CODE * x_scale * feature_count(model, name) ** 0.5)
+
+
+def initial(
+    model: Model, name: str, settings: Settings, fresh: Int8 | None = None
+) -> dict[str, NDArray]:
+    """Return the tensors of a head: the model's own if it came with one.
+
+    Args:
+        model: the network.
+        name: of the value that the head reads.
+        settings: learning rate and form of the weights.
+        fresh: int8 (outputs, features), weights of a new head that is applied to every pixel;
+            None for zeros and a head on the average of the pixels.
+    """
+    outputs, features = model.graph.output_size, feature_count(model, name)
+    x_scale, w_scale = model.scheme.activations[name].scale, scale(model, name)
     if name in model.heads:
-        (w, b), scale = model.heads[name], model.head_scales[name]
+        w, b = model.heads[name]
     else:
-        w, b = np.zeros((outputs, features), np.int8), np.zeros(outputs, np.int32)
-        quarter = (WEIGHT_MAX + 1) / 4
-        scale = TYPICAL_LOGIT / (quarter * TYPICAL_CODE * x_scale * math.sqrt(features))
+        w = np.zeros((outputs, features), np.int8) if fresh is None else fresh
+        b = np.zeros(outputs, np.int32)
+    averaged = pixels(model, name) if fresh is None else 1
     span = output_span(model, model.graph.output)
-    forth = quantize_multiplier(x_scale * scale / span * 2**LOGIT_BITS)
-    back = quantize_multiplier(scale / span / UNIT_RATIO / pixels(model, name))
+    forth = quantize_multiplier(x_scale * w_scale / span * 2**LOGIT_BITS)
+    back = quantize_multiplier(w_scale / span / UNIT_RATIO / averaged)
     key = f"head/{name}"
     return {
         f"{key}/w": w,
         f"{key}/b": b,
         f"{key}/scale": np.array([forth, back], np.int32),
-        **learnable(key, w, x_scale, np.full(outputs, scale / span), settings),
+        **learnable(key, w, x_scale, np.full(outputs, w_scale / span), settings),
     }
 
 
@@ -80,10 +99,9 @@ def features(model: Model, name: str, y: Int8, ops: ModuleType) -> Int8:
     return ops.global_average_pool(y, zero_point, *ONE, zero_point)
 
 
-def logits(model: Model, state_tensors: dict[str, NDArray] | State, name: str, pooled: Int8,
-           ops: ModuleType) -> Int32:  # fmt: skip
+def logits(model: Model, state: State, name: str, pooled: Int8, ops: ModuleType) -> Int32:
     """Return a head's Q10 outputs, int32 (batch, outputs)."""
-    tensors = state_tensors.tensors if isinstance(state_tensors, State) else state_tensors
+    tensors = state.tensors
     zero_point = model.scheme.activations[name].zero_point
     acc = ops.dense_acc(pooled, tensors[f"head/{name}/w"], tensors[f"head/{name}/b"], zero_point)
     forth = tensors[f"head/{name}/scale"][0]

@@ -12,10 +12,11 @@ from edgetrain.arithmetic.rounding import (
     quantize_multiplier,
     quantize_multipliers,
 )
-from edgetrain.backward import ends_linear
+from edgetrain.backward import backward, ends_linear, forward
+from edgetrain.blocks import Plan
 from edgetrain.errors import RuleError
-from edgetrain.inference import accumulate, apply
 from edgetrain.graph import INPUT
+from edgetrain.inference import accumulate, apply
 from edgetrain.model import Float, Model
 from edgetrain.state import PROBABILITY_EXPONENT, output_span
 from edgetrain.step import ONE, Step
@@ -85,3 +86,23 @@ def loss_error(step: Step, name: str, outputs: Int32, y: Ints) -> tuple[Int8, in
     error, loss = step.ops.cross_entropy(outputs, y)
     e, _ = step.ops.scale_error(error, *PROBABILITY_ERROR)
     return e, PROBABILITY_EXPONENT, loss
+
+
+def learn_last_block(step: Step, plan: Plan, x: Int8, y: Ints) -> Int32:
+    """Let the block that ends with the network's output learn; return the loss.
+
+    Args:
+        step: collects the new weights.
+        plan: of the last block.
+        x: int8 (batch, ...), the value that enters the block.
+        y: labels or targets.
+
+    Returns:
+        int32 (batch,), Q10.
+    """
+    result, kept = forward(step.model, plan, x, step.ops)
+    outputs = outputs_q10(step.model, result, step.ops)
+    e, exponent, loss = loss_error(step, plan.block.output, outputs, y)
+    if plan.trained:
+        backward(step, plan, kept, e.reshape(result.shape), exponent)
+    return loss

@@ -37,9 +37,7 @@ def forward(model: FloatModel, x: Float) -> dict[str, Float]:
 def output(model: FloatModel, x: Float, batch: int = 256) -> Float:
     """Return the network's output (samples, ...), computed in batches."""
     name = model.graph.output.name
-    return np.concatenate(
-        [forward(model, x[i : i + batch])[name] for i in range(0, len(x), batch)]
-    )
+    return np.concatenate([forward(model, x[i : i + batch])[name] for i in range(0, len(x), batch)])
 
 
 def _apply(model: FloatModel, node: Node, values: Mapping[str, Float]) -> Float:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE
 from edgetrain.arithmetic.rounding import INT32_MAX, Int32, divide_by_power, quantize_multipliers
-from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT, masters
+from edgetrain.arithmetic.updates import UPDATE_SHIFT, masters
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
 from edgetrain.model import Model
@@ -203,4 +203,3 @@ def check_sums(model: Model, node: Node, batch: int) -> None:
             f"node {node.name!r}: the error of {products} outputs could overflow int32; "
             "1040 is the most an error can flow back through: cut a block before it"
         )
-

@@ -54,7 +54,9 @@ class Step:
         """Row in the table of exponents: kind 0 input of a node, 1 merged value, 2 loss."""
         return kind * len(self.rows) + self.rows[name]
 
-    def scale(self, row: int, acc: Ints, factor: tuple[int, int], exponent: int) -> tuple[Int8, int]:
+    def scale(
+        self, row: int, acc: Ints, factor: tuple[int, int], exponent: int
+    ) -> tuple[Int8, int]:
         """Scale an error to int8 at its delayed exponent, and remember its peak.
 
         Args:
@@ -156,7 +158,7 @@ def tensor_number(key: str) -> int:
 
     Example:
         >>> tensor_number("node/conv1")
-        1134453186
+        788110543
     """
     number = 2166136261
     for octet in key.encode():

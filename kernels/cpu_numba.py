@@ -63,6 +63,12 @@ def _ready(a: Ints, dtype: Any) -> Ints:
     return np.ascontiguousarray(a, dtype)
 
 
+def _need(name: str, a: Ints, shape: tuple[int, ...]) -> None:
+    """Stop before a loop would leave an array: compiled code does not check its indices."""
+    if a.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {a.shape}")
+
+
 def _numbers(window: Window) -> tuple[int, ...]:
     return (*window.kernel, *window.stride, *window.padding)
 
@@ -114,6 +120,8 @@ def dense_grad_x(e: Int8, w: Int8, ratio: Int16) -> Int32:
 def conv2d_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int, window: Window) -> Int32:
     """See `edgetrain.fixed.conv2d_acc`."""
     n_out, channels = len(w), x.shape[3]
+    _need("w", w, _filter_shape(n_out, channels, window))
+    _need("b", b, (n_out,))
     out = np.empty((len(x), *window.output_size(*x.shape[1:3]), n_out), np.int32)
     bias, zero, numbers = _ready(b, np.int32), int(x_zero_point), _numbers(window)
     if _is_depthwise(window, channels):
@@ -130,18 +138,19 @@ def conv2d_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int, window: Window) ->
 def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
     """See `edgetrain.fixed.conv2d_grad_w`."""
     n_out, channels = e.shape[3], x.shape[3]
+    _need("e", e, (len(x), *window.output_size(*x.shape[1:3]), n_out))
+    shape = _filter_shape(n_out, channels, window)
     zero, numbers = int(x_zero_point), _numbers(window)
     n_taps = window.kernel[0] * window.kernel[1]
     if _is_depthwise(window, channels):
         x = np.repeat(x, n_out // channels, axis=3)
         taps = np.zeros((n_taps, n_out), np.int32)
         layers.depthwise_grad_w(_ready(x, np.int8), _ready(e, np.int8), zero, numbers, taps)
-        return np.ascontiguousarray(taps.T).reshape(n_out, *window.kernel, 1)
-    n_in = channels // window.groups
-    out = np.zeros((n_out, n_taps * n_in), np.int32)
+        return np.ascontiguousarray(taps.T).reshape(shape)
+    out = np.zeros((n_out, n_taps * shape[3]), np.int32)
     x, e = _ready(_rows(x, window), np.int8), _ready(_rows(e, window), np.int8)
     layers.conv2d_grad_w(x, e, zero, numbers, out)
-    return out.reshape(n_out, *window.kernel, n_in)
+    return out.reshape(shape)
 
 
 def conv2d_grad_x(
@@ -150,6 +159,9 @@ def conv2d_grad_x(
     """See `edgetrain.fixed.conv2d_grad_x`."""
     batch, height, width, channels = x_shape
     n_out, numbers = len(w), _numbers(window)
+    _need("e", e, (batch, *window.output_size(height, width), n_out))
+    _need("w", w, _filter_shape(n_out, channels, window))
+    _need("ratio", ratio, (n_out,))
     top, bottom, left, right = window.padding
     padded = (batch, top + height + bottom, left + width + right, channels)
     ratio = _ready(ratio, np.int16)
@@ -166,6 +178,15 @@ def conv2d_grad_x(
         filters = _ready(w, np.int8).reshape(n_out, -1)
         layers.conv2d_grad_x(e, filters, ratio, numbers, channels, out_rows)
     return out[:, top : top + height, left : left + width]
+
+
+def _filter_shape(n_out: int, channels: int, window: Window) -> tuple[int, ...]:
+    if channels % window.groups or n_out % window.groups:
+        raise ValueError(
+            f"groups must divide the channels, got {window.groups} groups, "
+            f"{channels} channels in and {n_out} out"
+        )
+    return (n_out, *window.kernel, channels // window.groups)
 
 
 def _is_depthwise(window: Window, channels: int) -> bool:
@@ -195,6 +216,8 @@ def _update(
     w: Ints, acc: Int32, multiplier: Int32, key: Key, shift: int, limits: tuple[int, int, int]
 ) -> tuple[Ints, int]:
     channels = len(w)
+    _need("acc", acc, w.shape)
+    _need("multiplier", multiplier, (channels,))
     rows = w.reshape(channels, math.prod(w.shape[1:]))
     words = np.empty(-(-w.size // 4), np.uint32)
     elements.random_words(np.uint32(key.k0), np.uint32(key.k1), words)
@@ -207,6 +230,7 @@ def _update(
 
 def momentum(velocity: Int32, acc: Int32, decay: int, realign: int) -> Int32:
     """See `edgetrain.fixed.momentum`."""
+    _need("acc", acc, velocity.shape)
     out = np.empty(velocity.shape, np.int32)
     left, right = min(max(realign, 0), 31), min(max(-realign, 0), 62)
     given = (_ready(velocity, np.int32).ravel(), _ready(acc, np.int32).ravel())
@@ -235,6 +259,7 @@ def add(
     y_zero_point: int, y_scale: tuple[int, int], low: int = INT8_MIN, high: int = INT8_MAX,
 ) -> Int8:  # fmt: skip
     """See `edgetrain.fixed.add`."""
+    _need("b", b, a.shape)
     a_given = (_ready(a, np.int8).ravel(), int(a_zero_point), _pair(a_scale))
     b_given = (_ready(b, np.int8).ravel(), int(b_zero_point), _pair(b_scale))
     y_given = (int(y_zero_point), _pair(y_scale), int(low), int(high))

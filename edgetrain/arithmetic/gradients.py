@@ -84,9 +84,7 @@ def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
     split = columns.reshape(-1, n_taps, groups, channels // groups)
     errors = e.reshape(-1, groups, n_out // groups)
     parts = [
-        exact_matmul(
-            errors[:, g].T, split[:, :, g].reshape(len(split), -1), ACTIVATION_RANGE * 128
-        )
+        exact_matmul(errors[:, g].T, split[:, :, g].reshape(len(split), -1), ACTIVATION_RANGE * 128)
         for g in range(groups)
     ]
     return np.concatenate(parts).reshape(n_out, *window.kernel, channels // groups)
@@ -98,8 +96,7 @@ def depthwise_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int
     shifted = pad(x.astype(np.int32) - x_zero_point, window.padding, 0)
     errors = e.reshape(*e.shape[:3], channels, -1).astype(np.int32)
     parts = [
-        np.einsum("bhwc,bhwcm->cm", view, errors, dtype=np.int32)
-        for view in taps(shifted, window)
+        np.einsum("bhwc,bhwcm->cm", view, errors, dtype=np.int32) for view in taps(shifted, window)
     ]
     return np.stack(parts, axis=-1).reshape(n_out, *window.kernel, 1)
 
@@ -157,12 +154,14 @@ def average_pool_grad(e: Int8, x_shape: tuple[int, ...], window: Window) -> Int3
 def max_pool_index(x: Int8, window: Window) -> Ints:
     """Say which tap of each window won, the first of equals: uint8 of the pooled shape.
 
+    Padding never wins; a window has at most 256 taps.
+
     Example:
         >>> x = np.array([1, 3, 3, -4], np.int8).reshape(1, 2, 2, 1)
         >>> max_pool_index(x, Window((2, 2), (2, 2), (0, 0, 0, 0))).ravel()
         array([1], dtype=uint8)
     """
-    views = taps(pad(x, window.padding, INT8_MIN), window)
+    views = taps(pad(x.astype(np.int16), window.padding, INT8_MIN - 1), window)
     return np.argmax(np.stack(views), axis=0).astype(np.uint8)
 
 

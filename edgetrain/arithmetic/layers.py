@@ -137,9 +137,7 @@ def depthwise_acc(x: Int8, w: Int8, x_zero_point: int, window: Window) -> Int32:
     n_out, channels = w.shape[0], x.shape[3]
     shifted = pad(x.astype(np.int32) - x_zero_point, window.padding, 0)
     filters = w.reshape(channels, n_out // channels, -1).astype(np.int32)
-    acc = sum(
-        view[..., None] * filters[..., t] for t, view in enumerate(taps(shifted, window))
-    )
+    acc = sum(view[..., None] * filters[..., t] for t, view in enumerate(taps(shifted, window)))
     return np.asarray(acc, np.int32).reshape(*acc.shape[:3], n_out)  # type: ignore[union-attr]
 
 

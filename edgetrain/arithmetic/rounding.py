@@ -28,7 +28,7 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
         multiplier: in [2**30, 2**31), or 0; and shift: in [-31, 30].
 
     Raises:
-        ValueError: if scale is negative, not finite, or 2**30 and more.
+        ValueError: if scale is negative, not finite, or rounds to 2**30 and more.
 
     Example:
         >>> quantize_multiplier(0.025)
@@ -40,6 +40,8 @@ def quantize_multiplier(scale: float) -> tuple[int, int]:
     multiplier = math.floor(mantissa * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
+    if shift > 30:
+        raise ValueError(f"scale must be in [0, 2**30), got {scale!r}, which rounds to 2**30")
     return (0, 0) if shift < -31 else (multiplier, shift)
 
 

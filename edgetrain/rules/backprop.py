@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from types import ModuleType
 
+from edgetrain.arena import Cost
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.model import Model
 from edgetrain.outputs import predict
@@ -48,3 +49,7 @@ class Backprop:
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""
         return predict(model, x, ops)
+
+    def cost(self, model: Model, batch: int) -> Cost:
+        """Forecast a step; see `Rule.cost`."""
+        return self._local.cost(model, batch)

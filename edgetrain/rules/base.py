@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Protocol
 
+from edgetrain.arena import Cost
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.model import Model
 from edgetrain.settings import Settings
@@ -50,3 +51,6 @@ class Rule(Protocol):
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the outputs that this rule predicts with, int32 (batch, outputs), Q10."""
+
+    def cost(self, model: Model, batch: int) -> Cost:
+        """Forecast the activations that one step keeps at one time, and its multiplications."""

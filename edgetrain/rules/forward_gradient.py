@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from edgetrain.arena import SUM_BYTES, Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.backward import ends_linear
 from edgetrain.blocks import select
@@ -133,3 +134,14 @@ class ForwardGradient:
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""
         return predict(model, x, ops)
+
+    def cost(self, model: Model, batch: int) -> Cost:
+        """Forecast a step; see `Rule.cost`."""
+        graph, activity = model.graph, self.space == "activity"
+        learning = self.perturbed(model) if activity else ()
+        if self.head == "exact":
+            learning = (*learning, graph.output)
+        passes = 2 * self.queries + (activity or self.head == "exact")
+        macs = passes * graph.macs + sum(graph.node_macs(node) for node in learning)
+        differences = SUM_BYTES * self.queries * batch
+        return Cost(inference_arena(graph, batch, extra=activity) + differences, batch * macs)

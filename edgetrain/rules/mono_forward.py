@@ -7,13 +7,14 @@ from typing import Literal
 import numpy as np
 
 from edgetrain import heads
+from edgetrain.arena import Cost, block_arena, block_macs, head_macs
 from edgetrain.arithmetic.losses import log_softmax
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.backward import backward, forward
 from edgetrain.blocks import Block, Choice, Plan, is_convolutional, plan, select, split
 from edgetrain.errors import RuleError
 from edgetrain.model import Model
-from edgetrain.outputs import loss_error, outputs_q10
+from edgetrain.outputs import learn_last_block, loss_error, outputs_q10, predict
 from edgetrain.rules.base import Metrics
 from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import State, initial
@@ -82,45 +83,40 @@ class MonoForward:
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
         step = Step(model, state, self.settings, ops, seed, len(x))
-        loss = np.zeros(len(x), np.int32)
-        for current in self.plans(model):
-            result, kept = forward(model, current, x, ops)
+        *early, last = self.plans(model)
+        for current in early:
             name = current.block.output
-            if name == model.graph.output.name:
-                outputs = outputs_q10(model, result, ops)
-                e, exponent, loss = loss_error(step, name, outputs, y)
-                if current.trained:
-                    e = e if result.dtype == np.int32 else e.reshape(result.shape)
-                    backward(step, current, kept, e, exponent)
-                break
+            result, kept = forward(model, current, x, ops)
             pooled = heads.features(model, name, result, ops)
-            outputs = heads.logits(model, step.tensors, name, pooled, ops)
+            outputs = heads.logits(model, state, name, pooled, ops)
             e, exponent, _ = loss_error(step, name, outputs, y)
             e, exponent = heads.learn(step, name, pooled, result.shape, e, exponent)
             if current.trained and state.step >= self._warmup(model, current.block):
                 backward(step, current, kept, e, exponent, self._early_rate(model))
             x = result
+        loss = learn_last_block(step, last, x, y)
         metrics = {"loss": int(loss.sum(dtype=np.int64)), "saturated": step.saturated}
         return *step.result(), metrics
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Predict with the last output or with all heads; see `Rule.predict`."""
+        if self.predict_with == "last" or self.settings.loss != "cross_entropy":
+            return predict(model, x, ops)
         total = np.zeros((len(x), model.graph.output_size), np.int32)
         for block in split(model.graph, self.blocks):
-            result, _ = forward(model, plan(block, frozenset(), 8), x, ops)
+            x, _ = forward(model, plan(block, frozenset(), self.settings.bits), x, ops)
             if block.output == model.graph.output.name:
-                outputs = outputs_q10(model, result, ops)
-            elif self.predict_with == "sum" and self.settings.loss == "cross_entropy":
-                pooled = heads.features(model, block.output, result, ops)
-                outputs = heads.logits(model, state, block.output, pooled, ops)
-            else:
-                x = result
-                continue
-            if self.predict_with == "last" or self.settings.loss != "cross_entropy":
-                return outputs
-            total += log_softmax(outputs)
-            x = result
+                return total + log_softmax(outputs_q10(model, x, ops))
+            pooled = heads.features(model, block.output, x, ops)
+            total += log_softmax(heads.logits(model, state, block.output, pooled, ops))
         return total
+
+    def cost(self, model: Model, batch: int) -> Cost:
+        """Forecast a step; see `Rule.cost`."""
+        graph, plans = model.graph, self.plans(model)
+        macs = sum(block_macs(graph, p) for p in plans)
+        macs += sum(head_macs(graph, p.block.output) for p in plans[:-1])
+        return Cost(max(block_arena(graph, p, batch) for p in plans), batch * macs)
 
     def _early_rate(self, model: Model) -> int:
         default = 0.1 if is_convolutional(model.graph) else 1.0

@@ -1,0 +1,113 @@
+"""Forward-Forward with a channel a class: one pass, a goodness a class in every block.
+
+Behind each block but the last an auxiliary 1x1 convolution makes one channel a class, with ReLU;
+a class's goodness is the mean square of its channel over the image. The right class's is raised
+and a wrong one's lowered. The last block keeps the network's own classifier. The auxiliary
+weights are a head of `edgetrain.heads`, applied to every pixel.
+"""
+
+from types import ModuleType
+
+import numpy as np
+
+from edgetrain import heads
+from edgetrain.arithmetic.goodness import pair_loss
+from edgetrain.arithmetic.losses import LOGIT_BITS, PROBABILITY_BITS
+from edgetrain.arithmetic.randomness import PERTURB, random_below, stream_key
+from edgetrain.arithmetic.rounding import INT32_MAX, Int8, Int32, Int64, Ints, quantize_multiplier
+from edgetrain.backward import backward, forward
+from edgetrain.blocks import Choice, plan, select, split
+from edgetrain.errors import RuleError
+from edgetrain.model import Model
+from edgetrain.outputs import learn_last_block
+from edgetrain.rules.input_labels import wrong_labels
+from edgetrain.settings import Settings
+from edgetrain.state import State
+from edgetrain.state import initial as initial_state
+from edgetrain.step import Step, tensor_number
+
+CHANNEL_BITS = 4
+"""Fraction bits of a class's channel."""
+CHANNEL_MAX = 255
+FRESH_WEIGHT = 16
+"""New auxiliary weights are drawn from -16 to 16: with zeros nothing would ever learn."""
+
+
+def initial(model: Model, settings: Settings, blocks: Choice) -> State:
+    """Make the auxiliary weights.
+
+    Raises:
+        RuleError: if the sums of a block's gradient could overflow; it names the node.
+    """
+    tensors = initial_state(model, settings, select(model.graph, settings.train))
+    for block in split(model.graph, blocks)[:-1]:
+        name = block.output
+        count = settings.batch * heads.pixels(model, name)
+        if count * CHANNEL_MAX * 128 > INT32_MAX:
+            raise RuleError(
+                f"node {name!r}: the gradient of {settings.batch} samples of "
+                f"{heads.pixels(model, name)} pixels could overflow int32: use a smaller batch"
+            )
+        tensors |= heads.initial(model, name, settings, _fresh(model, name))
+    return State(0, tensors)
+
+
+def _fresh(model: Model, name: str) -> Int8:
+    """Draw auxiliary weights, int8 (classes, features)."""
+    shape = (model.graph.output_size, heads.feature_count(model, name))
+    key = stream_key(0, 0, tensor_number(f"head/{name}"), PERTURB)
+    drawn = random_below(key, np.arange(shape[0] * shape[1]), 2 * FRESH_WEIGHT + 1)
+    return (drawn - FRESH_WEIGHT).astype(np.int8).reshape(shape)
+
+
+def learn(step: Step, x: Int8, y: Ints, symmetric: bool, hard: bool, blocks: Choice) -> Int64:
+    """Learn from a batch in one pass."""
+    model = step.model
+    trained = select(model.graph, step.settings.train)
+    *early, last = (plan(b, trained, step.settings.bits) for b in split(model.graph, blocks))
+    state = State(step.number, dict(step.tensors))
+    for current in early:
+        name = current.block.output
+        result, kept = forward(model, current, x, step.ops)
+        rows = result.reshape(-1, result.shape[-1])
+        channels = _channels(model, state, name, rows, len(x), step.ops)
+        e, exponent = _channel_error(step, name, channels, y, symmetric, hard)
+        e, exponent = heads.learn(step, name, rows, rows.shape, e, exponent)
+        if current.trained:
+            backward(step, current, kept, e.reshape(result.shape), exponent)
+        x = result
+    return learn_last_block(step, last, x, y).astype(np.int64)
+
+
+def _channels(
+    model: Model, state: State, name: str, rows: Int8, batch: int, ops: ModuleType
+) -> Int32:
+    """Return the channel of every class at every pixel: int32 (batch, pixels, classes), Q4."""
+    outputs = heads.logits(model, state, name, rows, ops) >> (LOGIT_BITS - CHANNEL_BITS)
+    return np.clip(outputs, 0, CHANNEL_MAX).reshape(batch, -1, outputs.shape[1])
+
+
+def _goodness(channels: Int32) -> Int32:
+    """Mean square of every class's channel, int32 (batch, classes), Q10."""
+    squares = (channels.astype(np.int64) ** 2).sum(axis=1) // channels.shape[1]
+    return (squares << (LOGIT_BITS - 2 * CHANNEL_BITS)).astype(np.int32)
+
+
+def _channel_error(
+    step: Step, name: str, channels: Int32, y: Ints, symmetric: bool, hard: bool
+) -> tuple[Int8, int]:
+    """Return the error of the channels, int8 (batch * pixels, classes), and its exponent."""
+    value, rows = _goodness(channels), np.arange(len(y))
+    if hard:
+        others = value.copy()
+        others[rows, y] = -1
+        wrong = others.argmax(axis=1)
+    else:
+        wrong = wrong_labels(step, np.ones_like(value), y)
+    threshold = 0 if symmetric else 1 << LOGIT_BITS
+    up, down, _ = pair_loss(value[rows, y] - threshold, value[rows, wrong] - threshold, symmetric)
+    slope = np.zeros(value.shape, np.int32)
+    slope[rows, y], slope[rows, wrong] = up, down
+    acc = (slope[:, None, :] * channels).reshape(-1, value.shape[1])
+    share = quantize_multiplier(2 / channels.shape[1])
+    return step.scale(step.row(name, 2), acc, share, -PROBABILITY_BITS - CHANNEL_BITS)
