@@ -62,6 +62,14 @@ def targets_q10(model: Model, y: Float) -> Int32:
     return np.clip(scaled, -LOGIT_MAX, LOGIT_MAX).astype(np.int32)
 
 
+def check_labels(y: Ints, batch: int, classes: int) -> None:
+    """Raise RuleError unless y holds a class for every sample."""
+    if y.shape != (batch,) or not np.issubdtype(y.dtype, np.integer):
+        raise RuleError(f"labels must be {batch} integers, got {y.dtype} {y.shape}")
+    if y.min(initial=0) < 0 or y.max(initial=0) >= classes:
+        raise RuleError(f"labels must be in [0, {classes}), got {y.min()} to {y.max()}")
+
+
 def loss_error(step: Step, name: str, outputs: Int32, y: Ints) -> tuple[Int8, int, Int32]:
     """Return the error of a loss as int8, its exponent, and the loss of every sample.
 
@@ -79,10 +87,7 @@ def loss_error(step: Step, name: str, outputs: Int32, y: Ints) -> tuple[Int8, in
             raise RuleError(f"targets must have the shape {outputs.shape}, got {y.shape}")
         error, loss = step.ops.squared_error(outputs, y)
         return *step.scale(step.row(name, 2), error, ONE, -LOGIT_BITS), loss
-    if y.shape != outputs.shape[:1] or not np.issubdtype(y.dtype, np.integer):
-        raise RuleError(f"labels must be {len(outputs)} integers, got {y.dtype} {y.shape}")
-    if y.min(initial=0) < 0 or y.max(initial=0) >= outputs.shape[1]:
-        raise RuleError(f"labels must be in [0, {outputs.shape[1]}), got {y.min()} to {y.max()}")
+    check_labels(y, *outputs.shape)
     error, loss = step.ops.cross_entropy(outputs, y)
     e, _ = step.ops.scale_error(error, *PROBABILITY_ERROR)
     return e, PROBABILITY_EXPONENT, loss

@@ -15,6 +15,7 @@ import torch
 
 from edgetrain.architectures import cnn
 from edgetrain.data import digits
+from edgetrain.demo import SOURCE
 from edgetrain.files import save
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import Float, FloatModel, Weights
@@ -120,7 +121,7 @@ def folded(network: Network, graph: Graph) -> FloatModel:
 
 def main() -> None:
     data = digits()
-    model = pretrain(cnn((8, 8, 1), 10), data.x_train, data.y_train, EPOCHS)
+    model = pretrain(cnn((8, 8, 1), 10), data.x_train[:SOURCE], data.y_train[:SOURCE], EPOCHS)
     save(model, ASSET)
     print(f"wrote {ASSET}")
 

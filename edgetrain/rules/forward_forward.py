@@ -34,7 +34,7 @@ class ForwardForward:
         goodness_loss: "symmetric" (threshold-free) or "threshold" (Hinton's).
         labels: "input" or "channel"; None for input, or channel where there are convolutions.
         negatives: "hard" draws wrong labels that look right, "random" any.
-        sharpness: goodness of a layer of normal length; the slope of the loss, in [0.25, 64].
+        sharpness: goodness of a layer of normal length; the slope of the loss, in [0.25, 1024].
         blocks: how to cut the network with a channel a class; see `edgetrain.blocks.split`.
 
     Raises:
@@ -54,7 +54,7 @@ class ForwardForward:
     goodness_loss: Literal["symmetric", "threshold"] = "symmetric"
     labels: Literal["input", "channel"] | None = None
     negatives: Literal["hard", "random"] = "hard"
-    sharpness: float = 4.0
+    sharpness: float = 64.0
     blocks: Choice = "auto"
 
     def __post_init__(self) -> None:
@@ -65,8 +65,8 @@ class ForwardForward:
         ):
             if getattr(self, name) not in allowed:
                 raise RuleError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        if not 0.25 <= self.sharpness <= 64:
-            raise RuleError(f"sharpness must be in [0.25, 64], got {self.sharpness}")
+        if not 0.25 <= self.sharpness <= 1024:
+            raise RuleError(f"sharpness must be in [0.25, 1024], got {self.sharpness}")
 
     def init(self, model: Model) -> State:
         """Check the network and make the state; see `Rule.init`."""

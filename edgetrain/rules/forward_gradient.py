@@ -1,7 +1,7 @@
 """Fixed-point forward gradients: the loss of two perturbed forward passes, no backward pass."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, ModuleType
 from typing import Literal
 
@@ -24,6 +24,9 @@ from edgetrain.step import Step
 SPACES = MappingProxyType({"activity": activity_space, "weight": weight_space})
 DEFAULT_SIZE: Mapping[str, float] = MappingProxyType({"activity": 5.0, "weight": 0.1})
 DEFAULT_ESTIMATE = MappingProxyType({"activity": "value", "weight": "sign"})
+ERROR_CLIP = 0.25
+"""Where the settings have no bound, an estimated error is clipped here: without it single large
+differences destroy a convolutional network at three times the best learning rate."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +40,8 @@ class ForwardGradient:
 
     Attributes:
         settings: the options that every rule has; in weight space with signs the learning rate
-            is a fraction of each layer's root mean square weight.
+            is a fraction of each layer's root mean square weight. Estimated errors are clipped
+            at 0.25 where `error_clip` is None.
         space: "activity" or "weight".
         head: "exact" trains the last layer with its exact gradient, "same" like the others.
         estimate: "value" of the difference, or its "sign"; None for the measured default: value
@@ -114,7 +118,10 @@ class ForwardGradient:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        step = Step(model, state, self.settings, ops, seed, len(x))
+        settings = self.settings
+        if settings.error_clip is None:
+            settings = replace(settings, error_clip=ERROR_CLIP)
+        step = Step(model, state, settings, ops, seed, len(x))
         nodes, space = self.perturbed(model), SPACES[self.space]
         differences = []
         for query in range(self.queries):
