@@ -24,7 +24,7 @@ ALL_CODES = 8
 """With this many bits an activation's int8 input is kept instead of a derivative code."""
 
 
-def forward(model: Model, plan: Plan, x: Int8, ops: ModuleType) -> tuple[Int8 | Int32, Kept]:
+def forward(model: Model, plan: Plan, x: Int8, ops: ModuleType) -> tuple[Ints, Kept]:
     """Run a block and keep what its backward pass needs.
 
     Args:

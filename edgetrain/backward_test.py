@@ -41,7 +41,9 @@ def pool(name: str, op: str, source: str, kernel: int = 2, stride: int = 2, pad:
 
 
 def conv(name: str, source: str, n_out: int, activation: str = "", groups: int = 1) -> Node:
-    return Node(name, "conv2d", (source,), n_out, Window((3, 3), (1, 1), (1,) * 4, groups), activation)
+    return Node(
+        name, "conv2d", (source,), n_out, Window((3, 3), (1, 1), (1,) * 4, groups), activation
+    )
 
 
 def chain(*activations: str) -> Graph:
@@ -147,12 +149,12 @@ def real_params(model: Model, block: Block) -> dict[str, Weights]:
     return found
 
 
-def replica(model: Model, block: Block) -> Callable[[np.ndarray, Mapping[str, Weights]], np.ndarray]:
+def replica(
+    model: Model, block: Block
+) -> Callable[[np.ndarray, Mapping[str, Weights]], np.ndarray]:
     """Return a block as a function of its real input and real parameters."""
     names = {block.source: INPUT}
-    nodes = tuple(
-        replace(n, inputs=tuple(names.get(i, i) for i in n.inputs)) for n in block.nodes
-    )
+    nodes = tuple(replace(n, inputs=tuple(names.get(i, i) for i in n.inputs)) for n in block.nodes)
     graph = Graph(model.graph.shapes[block.source], nodes)
 
     def run(x, params):
@@ -190,3 +192,155 @@ def check(
             lengths = np.linalg.norm(got), np.linalg.norm(slopes)
             assert got @ slopes / (lengths[0] * lengths[1]) > cosine, (key, kind, got, slopes)
             assert abs(lengths[0] / lengths[1] - 1) < ratio, (key, kind, lengths)
+
+
+NETWORKS = {
+    "mlp": mlp((8,), CLASSES, hidden=(16, 12)).graph,
+    "cnn": cnn((8, 8, 2), CLASSES, channels=(6, 8, 8)).graph,
+    "ds_cnn": ds_cnn((10, 8, 1), CLASSES, channels=8, blocks=2).graph,
+    "signal": ds_cnn((1, 32, 2), CLASSES, channels=8, blocks=2).graph,
+    "resnet8": resnet8((8, 8, 3), CLASSES, channels=4).graph,
+    "every operation": EVERY_OPERATION,
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_backpropagation_finds_the_gradient_of_the_cross_entropy(name, gradients):
+    model, x, y = quantized(NETWORKS[name])
+    settle(Backprop(), model, x, y)
+
+    (block,) = split(model.graph, "network")
+    params, run = real_params(model, block), replica(model, block)
+    start = real(model, INPUT, x)
+    check(gradients, params, lambda: cross_entropy(run(start, params), y))
+
+
+@pytest.mark.parametrize("bits", [3, 4, 8])
+def test_few_bits_of_a_derivative_are_enough(bits, gradients):
+    model, x, y = quantized(chain("gelu", "silu", "sigmoid", "tanh", "hard_swish"))
+    settle(Backprop(settings=Settings(bits=bits)), model, x, y)
+
+    (block,) = split(model.graph, "network")
+    params, run = real_params(model, block), replica(model, block)
+    start = real(model, INPUT, x)
+    cosine, ratio = {3: (0.95, 0.15), 4: (0.97, 0.1), 8: (0.99, 0.1)}[bits]
+    check(gradients, params, lambda: cross_entropy(run(start, params), y), cosine, ratio)
+
+
+@pytest.mark.parametrize(
+    ("name", "choice"),
+    [("mlp", "layer"), ("cnn", 2), ("resnet8", "residual"), ("resnet8", 2), ("ds_cnn", "residual")],
+)
+def test_every_block_finds_the_gradient_of_its_own_loss(name, choice, gradients):
+    model, x, y = quantized(NETWORKS[name])
+    model = with_heads(model, choice)
+    settle(MonoForward(settings=Settings(), blocks=choice, warmup=0), model, x, y)
+
+    values, blocks = values_of(model, x), split(model.graph, choice)
+    assert len(blocks) > 1
+    for block in blocks:
+        params, run = real_params(model, block), replica(model, block)
+        start, head = real(model, block.source, values[block.source]), f"head/{block.output}"
+
+        def loss(start=start, head=head, params=params, run=run) -> float:
+            result = run(start, params)
+            if head in params:
+                result = result.mean(axis=tuple(range(1, result.ndim - 1)))
+                result = result @ params[head].w.T + params[head].b
+            return cross_entropy(result, y)
+
+        check(gradients, params, loss)
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("choice", ["network", "layer"])
+def test_a_regression_finds_the_gradient_of_its_squared_error(scale, choice, gradients):
+    """The loss is half the sum of squares of (output - target) / span."""
+    model, x, _ = quantized(NETWORKS["mlp"], task="regress")
+    activations = model.scheme.activations
+    wide = activations["classifier"]._replace(scale=activations["classifier"].scale * scale)
+    scheme = replace(model.scheme, activations={**activations, "classifier": wide})
+    model = with_heads(replace(model, scheme=scheme), choice)
+    span = output_span(model, model.graph.output)
+    assert (span > 1) == (scale > 1)
+    target = np.random.default_rng(7).normal(size=(BATCH, CLASSES)) * span
+    settings = Settings(loss="squared_error")
+    settle(MonoForward(settings=settings, blocks=choice, warmup=0), model, x,
+           targets_q10(model, target))  # fmt: skip
+
+    values = values_of(model, x)
+    for block in split(model.graph, choice):
+        params, run = real_params(model, block), replica(model, block)
+        start, head = real(model, block.source, values[block.source]), f"head/{block.output}"
+        top = head if head in params else "node/classifier"
+
+        def loss(start=start, head=head, params=params, run=run) -> float:
+            result = run(start, params)
+            if head in params:
+                result = result @ params[head].w.T + params[head].b
+            return float((((result - target) / span) ** 2).sum() / 2)
+
+        check(gradients, params, loss, factors={top: span})  # the last layer learns in spans
+
+
+def logistic(value):
+    return np.log1p(np.exp(-value))
+
+
+def pair_loss(positive, negative, kind: str, threshold: float) -> float:
+    if kind == "symmetric":
+        return float(logistic(positive - negative).sum())
+    return float((logistic(positive - threshold) + logistic(threshold - negative)).sum())
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """Fix the wrong labels of Forward-Forward."""
+    labels = np.random.default_rng(8).integers(1, CLASSES, BATCH)
+    for module in (input_labels, channel_labels):
+        monkeypatch.setattr(module, "wrong_labels", lambda step, shares, y: (y + labels) % CLASSES)
+    return labels
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "threshold"])
+@pytest.mark.parametrize("sharpness", [1.0, 4.0])
+def test_forward_forward_finds_the_gradient_of_the_goodness(kind, sharpness, gradients, wrong):
+    model, x, y = quantized(mlp((10,), CLASSES, hidden=(16, 12)).graph)
+    rule = ForwardForward(goodness_loss=kind, sharpness=sharpness)
+    settle(rule, model, x, y)
+
+    pair = np.concatenate([input_labels.embed(model, x, labels) for labels in (y, (y + wrong) % 4)])
+    for node, source, _ in input_labels.layers(model, pair, fixed):
+        block = Block((node,), node.inputs[0])
+        params, run = real_params(model, block), replica(model, block)
+        start = real(model, block.source, source)
+        unit = NORMAL_CODE * model.scheme.activations[node.name].scale
+
+        def loss(start=start, unit=unit, params=params, run=run) -> float:
+            goodness = sharpness * ((run(start, params) / unit) ** 2).mean(axis=1)
+            return pair_loss(goodness[:BATCH], goodness[BATCH:], kind, sharpness)
+
+        check(gradients, params, loss)
+
+
+@pytest.mark.parametrize("kind", ["symmetric", "threshold"])
+@pytest.mark.parametrize(("name", "choice"), [("cnn", 2), ("resnet8", "residual")])
+def test_a_channel_a_class_finds_the_gradient_of_the_goodness(
+    kind, name, choice, gradients, wrong
+):  # fmt: skip
+    model, x, y = quantized(NETWORKS[name])
+    model = with_heads(model, choice, size=1.5)
+    rule = ForwardForward(goodness_loss=kind, blocks=choice)
+    settle(rule, model, x, y)
+
+    values, rows = values_of(model, x), np.arange(BATCH)
+    for block in split(model.graph, choice)[:-1]:
+        params, run = real_params(model, block), replica(model, block)
+        start, head = real(model, block.source, values[block.source]), f"head/{block.output}"
+
+        def loss(start=start, head=head, params=params, run=run) -> float:
+            channels = np.maximum(run(start, params) @ params[head].w.T + params[head].b, 0)
+            goodness = (channels**2).mean(axis=(1, 2))
+            return pair_loss(goodness[rows, y], goodness[rows, (y + wrong) % CLASSES], kind, 1.0)
+
+        check(gradients, params, loss)

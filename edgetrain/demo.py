@@ -8,7 +8,7 @@ measured on 400 more.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import as_file, files
 from types import ModuleType
 
@@ -19,7 +19,7 @@ from edgetrain.files import load
 from edgetrain.make_heads import make_heads
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule, configured
 from edgetrain.settings import Settings
 from edgetrain.shift import add_noise, rotate
 from edgetrain.state import State, trace
@@ -124,7 +124,7 @@ def run(
         on_step: called with the step and the number of steps.
     """
     rule, steps = RULES[name]
-    rule = replace(rule, settings=replace(rule.settings, steps=steps))
+    rule = configured(rule, steps=steps)
     x_test = model.quantize_input(data.x_test)
     curve: list[tuple[int, float]] = []
 

@@ -1,6 +1,7 @@
 """What training will cost, before it starts: a row a rule and way to cut the network."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from edgetrain.arena import inference_arena
 from edgetrain.blocks import Choice, is_convolutional, split
@@ -78,7 +79,7 @@ def candidates(model: Model, settings: Settings) -> list[tuple[str, str, Rule]]:
     if is_convolutional(model.graph):
         most = len(split(model.graph, "residual"))
         choices = ["layer", "residual", *[k for k in (3, 2) if k < most]]
-    head = "exact" if settings.loss == "cross_entropy" else "same"
+    head: Literal["exact", "same"] = "exact" if settings.loss == "cross_entropy" else "same"
     last = replace(settings, train=1)
     return [
         *(("mono_forward", str(c), MonoForward(settings=settings, blocks=c)) for c in choices),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.rounding import Int8, saturate
+from edgetrain.arithmetic.rounding import Int8, Ints, saturate
 from edgetrain.errors import ModelError
 from edgetrain.graph import INPUT, Graph
 from edgetrain.scheme import Scheme
@@ -18,8 +18,8 @@ Float = NDArray[np.float32]
 class Weights(NamedTuple):
     """Parameters of a node: int8 w (n_out, ...), int32 b (n_out,); float32 in a FloatModel."""
 
-    w: NDArray[np.int8] | Float
-    b: NDArray[np.int32] | Float
+    w: Ints
+    b: Ints
 
 
 @dataclass(frozen=True)

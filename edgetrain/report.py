@@ -80,7 +80,9 @@ def chart(outcomes: Sequence[Outcome]) -> str:
             f"{LEFT + (WIDTH - LEFT) * step / outcome.steps:.1f},{y(accuracy):.1f}"
             for step, accuracy in outcome.curve
         )
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>')
+        parts.append(
+            f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>'
+        )
     label = (
         f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT}" text-anchor="middle">'
         f"share of the training, 0 to 100 % ({_steps(outcomes)})</text>"
@@ -108,8 +110,7 @@ def _digits(data: Data, before: Sequence[int], after: Sequence[int]) -> str:
 def _digit(image: np.ndarray, label: int, before: int, after: int) -> str:
     height, width = image.shape[:2]
     pixels = "".join(
-        f'<rect x="{j}" y="{i}" width="1.02" height="1.02" '
-        f'fill="rgb({shade},{shade},{shade})"/>'
+        f'<rect x="{j}" y="{i}" width="1.02" height="1.02" fill="rgb({shade},{shade},{shade})"/>'
         for i in range(height)
         for j in range(width)
         if (shade := 255 - int(255 * image[i, j, 0])) < 250

@@ -187,7 +187,9 @@ def write_readme(results: dict[str, dict[str, object]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--task", choices=sorted(TASKS), action="append", help="default: all")
     parser.add_argument("--write-readme", action="store_true", help="write the table and stop")
     options = parser.parse_args(arguments)

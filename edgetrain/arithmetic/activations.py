@@ -50,5 +50,6 @@ def activation_table(
     """
     if name not in FUNCTIONS:
         raise ValueError(f"activation must be one of {sorted(FUNCTIONS)}, got {name!r}")
-    x = x_scale * (np.arange(-128, 128) - float(x_zero_point))
-    return saturate(np.rint(FUNCTIONS[name](x) / y_scale) + y_zero_point)
+    x = x_scale * (np.arange(-128, 128, dtype=np.float64) - x_zero_point)
+    codes = np.rint(FUNCTIONS[name](x) / y_scale).astype(np.int64)
+    return saturate(codes + y_zero_point)

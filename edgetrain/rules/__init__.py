@@ -1,7 +1,7 @@
 """Learning rules: a new one is a file and a line in RULES."""
 
 from edgetrain.rules.backprop import Backprop
-from edgetrain.rules.base import Metrics, Rule
+from edgetrain.rules.base import Metrics, Rule, configured
 from edgetrain.rules.forward_forward import ForwardForward
 from edgetrain.rules.forward_gradient import ForwardGradient
 from edgetrain.rules.mono_forward import MonoForward
@@ -21,4 +21,5 @@ __all__ = [
     "Metrics",
     "MonoForward",
     "Rule",
+    "configured",
 ]

@@ -1,8 +1,9 @@
 """What a learning rule is."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgetrain.arena import Cost
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
@@ -54,3 +55,15 @@ class Rule(Protocol):
 
     def cost(self, model: Model, batch: int) -> Cost:
         """Forecast the activations that one step keeps at one time, and its multiplications."""
+
+
+def configured(rule: Rule, **changes: Any) -> Rule:
+    """Return a rule with some of its settings exchanged.
+
+    Example:
+        >>> from edgetrain.rules import Backprop
+        >>> configured(Backprop(), batch=8).settings.batch
+        8
+    """
+    settings = replace(rule.settings, **changes)
+    return replace(rule, settings=settings)  # type: ignore[type-var]

@@ -1,0 +1,305 @@
+"""The training loop: batches that depend on seed and epoch alone, metrics, checkpoints.
+
+A run is fixed by model, rule, data, batch and seed. A checkpoint holds model and state; a run
+that goes on from one ends with the same bits as one that was never interrupted.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any, Literal
+
+from edgetrain.arithmetic.losses import LOGIT_BITS
+from edgetrain.arithmetic.randomness import SHUFFLE, permutation, stream_key
+from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.data import Data, validation_split
+from edgetrain.errors import FileError
+from edgetrain.evaluate import evaluate, targets
+from edgetrain.files import check_writable, load_checkpoint, save_checkpoint
+from edgetrain.model import Model
+from edgetrain.rules import Metrics, Rule, configured
+from edgetrain.state import State, trace
+
+OnStep = Callable[[int, Model, State], None]
+Stopped = Literal["done", "early", "interrupted"]
+CHECKPOINT_STEPS = 500
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run made.
+
+    Attributes:
+        model: the trained network.
+        state: of the rule.
+        steps: taken so far, those before a resume too.
+        history: a record an epoch: step, epoch, loss a sample, saturated updates, seconds, and
+            what validation measured.
+        stopped: "done", "early" (validation got no better) or "interrupted" (by Ctrl-C).
+        seconds: of this call.
+    """
+
+    model: Model
+    state: State
+    steps: int
+    history: tuple[dict[str, Any], ...]
+    stopped: Stopped
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a run is watched and kept; all of it is optional.
+
+    Attributes:
+        validation: share of the training data that is held out and measured every epoch.
+        patience: stop after so many epochs without a better validation; 0 for never.
+        checkpoint: file that is written every `checkpoint_every` steps and at the end.
+        checkpoint_every: steps.
+        resume: checkpoint to go on from.
+        log: file that gets a line of JSON an epoch, and a step where traces are asked for.
+        trace_every: log the trace of every so many steps; 0 for none.
+    """
+
+    validation: float = 0.0
+    patience: int = 0
+    checkpoint: Path | None = None
+    checkpoint_every: int = CHECKPOINT_STEPS
+    resume: Path | None = None
+    log: Path | None = None
+    trace_every: int = 0
+
+    def __post_init__(self) -> None:
+        if self.patience and not self.validation:
+            raise ValueError("patience needs a validation share, as in validation=0.2; got 0")
+        if self.patience < 0 or self.trace_every < 0 or self.checkpoint_every < 1:
+            raise ValueError("patience and trace_every must be 0 or more, checkpoint_every 1")
+
+
+def stream(
+    rule: Rule,
+    model: Model,
+    state: State,
+    batches: Iterable[tuple[Int8, Ints]],
+    *,
+    ops: ModuleType,
+    seed: int = 0,
+) -> Iterator[tuple[Model, State, Metrics]]:
+    """Learn from batches as they arrive; yield model, state and metrics after each.
+
+    Args:
+        rule: the rule.
+        model: the network.
+        state: from `rule.init` or an earlier step.
+        batches: int8 codes (`Model.quantize_input`) and labels or targets (`evaluate.targets`).
+        ops: the backend.
+        seed: of the run.
+    """
+    for x, y in batches:
+        model, state, metrics = rule.step(model, state, x, y, ops, seed)
+        yield model, state, metrics
+
+
+def fit(
+    rule: Rule,
+    model: Model,
+    data: Data,
+    *,
+    ops: ModuleType,
+    seed: int = 0,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch: int = 32,
+    options: Options | None = None,
+    on_step: OnStep | None = None,
+) -> Result:
+    """Train a model on the training part of data.
+
+    An epoch is a fresh order of the samples; a last batch that would not be full is left out.
+
+    Args:
+        rule: its settings' steps, batch and (for a model that does not classify) loss are set.
+        model: the network; not changed.
+        data: real samples with labels or targets.
+        ops: the backend.
+        seed: of the run, in [0, 2**32).
+        steps: training steps; or
+        epochs: passes over the data (1 where neither is given).
+        batch: samples a step; all of them where there are fewer.
+        options: validation, checkpoints, logs.
+        on_step: called after each step with its number, model and state.
+
+    Returns:
+        The result; with Ctrl-C, what was reached (and the checkpoint is written).
+
+    Raises:
+        DataError: if the data do not fit the model.
+        RuleError: if the rule cannot train the model.
+        FileError: if a file cannot be written, or the checkpoint is of another run.
+
+    Example:
+        >>> from edgetrain import fixed
+        >>> from edgetrain.architectures import mlp
+        >>> from edgetrain.data import digits
+        >>> from edgetrain.quantize import quantize
+        >>> from edgetrain.rules import Backprop
+        >>> data = digits()
+        >>> model = quantize(mlp((8, 8, 1), 10), data.x_train[:64], headroom=2.0)
+        >>> fit(Backprop(), model, data, ops=fixed, steps=3).steps
+        3
+    """
+    options = options or Options()
+    if options.validation:
+        data = validation_split(data, options.validation, seed)
+    x, y = model.quantize_input(data.x_train), targets(model, data.x_train, data.y_train)
+    batch = min(batch, len(x))
+    per_epoch = len(x) // max(batch, 1)
+    total = per_epoch * (1 if epochs is None else epochs) if steps is None else steps
+    if batch < 1 or total < 1 or not 0 <= seed < 2**32:
+        raise ValueError(
+            "batch and steps must be at least 1 and seed in [0, 2**32), "
+            f"got {batch}, {total} and {seed}"
+        )
+    loss: Any = "cross_entropy" if model.task == "classify" else "squared_error"
+    rule = configured(rule, steps=total, batch=batch, loss=loss)
+    identity = {"base": trace(model, State()), "rule": repr(rule), "seed": seed, "batch": batch}
+    state = rule.init(model)
+    if options.resume:
+        model, state = resume(options.resume, identity)
+    if options.checkpoint:
+        check_writable(options.checkpoint)
+
+    def batches() -> Iterator[tuple[Int8, Ints]]:
+        for step in range(state.step, total):
+            epoch, place = divmod(step, per_epoch)
+            order = permutation(stream_key(seed, epoch, 0, SHUFFLE), len(x))
+            chosen = order[place * batch : (place + 1) * batch]
+            yield x[chosen], y[chosen]
+
+    run = stream(rule, model, state, batches(), ops=ops, seed=seed)
+    with _log(options.log) as log:
+        watcher = _Watcher(rule, data, ops, options, per_epoch, batch, log)
+        return _watch(run, model, state, watcher, identity, on_step)
+
+
+def resume(path: Path, identity: dict[str, Any]) -> tuple[Model, State]:
+    """Load a checkpoint of this very run.
+
+    Raises:
+        FileError: if the file is no checkpoint, or of another model, rule, seed or batch.
+    """
+    model, state, extra = load_checkpoint(path)
+    for name, wanted in identity.items():
+        if extra.get(name) != wanted:
+            raise FileError(
+                f"{path} is a checkpoint of another run: its {name} is {extra.get(name)!r}, "
+                f"here it is {wanted!r}"
+            )
+    return model, state
+
+
+@dataclass
+class _Watcher:
+    """Collects metrics, an epoch at a time."""
+
+    rule: Rule
+    data: Data
+    ops: ModuleType
+    options: Options
+    per_epoch: int
+    batch: int
+    log: IO[str] | None
+    loss: int = 0
+    saturated: int = 0
+    steps: int = 0
+    best: float = float("-inf")
+    worse: int = 0
+
+    def add(self, metrics: Metrics) -> None:
+        self.loss += metrics["loss"]
+        self.saturated += metrics["saturated"]
+        self.steps += 1
+
+    def record(self, model: Model, state: State, seconds: float) -> dict[str, Any]:
+        """Return what happened since the last record, and log it."""
+        samples = max(self.steps * self.batch, 1)
+        found: dict[str, Any] = {
+            "step": state.step,
+            "epoch": state.step / self.per_epoch,
+            "loss": self.loss / samples / 2**LOGIT_BITS,
+            "saturated": self.saturated,
+            "seconds": round(seconds, 3),
+        }
+        if self.options.validation:
+            x, y = self.data.x_test, self.data.y_test
+            measured = evaluate(self.rule, model, state, x, y, ops=self.ops)
+            found |= {f"validation_{k}": v for k, v in measured.items() if k != "samples"}
+            score = measured.get("accuracy", -measured.get("squared_error", 0.0))
+            self.worse = 0 if score > self.best else self.worse + 1
+            self.best = max(self.best, score)
+        self.loss = self.saturated = self.steps = 0
+        self.write(found)
+        return found
+
+    def write(self, record: dict[str, Any]) -> None:
+        if self.log:
+            self.log.write(json.dumps(record) + "\n")
+            self.log.flush()
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether validation has not got better for long."""
+        return 0 < self.options.patience <= self.worse
+
+
+def _watch(
+    run: Iterator[tuple[Model, State, Metrics]], model: Model, state: State, watcher: _Watcher,
+    identity: dict[str, Any], on_step: OnStep | None,
+) -> Result:  # fmt: skip
+    """Take the steps, log, validate and keep checkpoints."""
+    options, started = watcher.options, time.perf_counter()
+    history: list[dict[str, Any]] = []
+    stopped: Stopped = "done"
+    try:
+        for model, state, metrics in run:  # noqa: B020, PLR1704 - the newest ones are what counts
+            watcher.add(metrics)
+            if options.trace_every and state.step % options.trace_every == 0:
+                watcher.write({"step": state.step, "trace": trace(model, state)})
+            if state.step % watcher.per_epoch == 0:
+                history.append(watcher.record(model, state, time.perf_counter() - started))
+            if on_step:
+                on_step(state.step, model, state)
+            if options.checkpoint and state.step % options.checkpoint_every == 0:
+                save_checkpoint(options.checkpoint, model, state, identity)
+            if watcher.is_enough:
+                stopped = "early"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    if watcher.steps:
+        history.append(watcher.record(model, state, time.perf_counter() - started))
+    if options.checkpoint:
+        save_checkpoint(options.checkpoint, model, state, identity)
+    seconds = time.perf_counter() - started
+    return Result(model, state, state.step, tuple(history), stopped, seconds)
+
+
+@contextlib.contextmanager
+def _log(path: Path | None) -> Iterator[IO[str] | None]:
+    """Open a file for lines of JSON."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise FileError(f"the log {path} cannot be written: {error.strerror}") from error
+    with file:
+        yield file
+
+
+__all__ = ["Options", "Result", "evaluate", "fit", "resume", "stream"]
