@@ -139,12 +139,25 @@ def cnn(
 
 
 def ds_cnn(
-    input_shape: Shape, n_out: int, seed: int = 0, channels: int = 64, blocks: int = 4
+    input_shape: Shape,
+    n_out: int,
+    seed: int = 0,
+    channels: int = 64,
+    blocks: int = 4,
+    stem: tuple[Pair, Pair] | None = None,
 ) -> FloatModel:
     """Depthwise-separable network of MLPerf Tiny's keyword spotting; 1-D for signals.
 
-    An image gets a 10x4 stem with stride 2 and 3x3 blocks; a signal (height 1) a stem of 9 and
-    blocks of 5 with stride 2 in every second one.
+    A signal (height 1) gets blocks of 5 with stride 2 in every second one, an image 3x3 blocks.
+
+    Args:
+        input_shape: (height, width, channels).
+        n_out: classes.
+        seed: of the weights.
+        channels: of every layer.
+        blocks: depthwise-separable blocks.
+        stem: kernel and stride of the first layer; None for 10x4 with stride 2, or 1x9 with
+            stride 2 for a signal.
 
     References:
         Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers", 2017.
@@ -155,8 +168,9 @@ def ds_cnn(
         (22604, 2656768)
     """
     signal = _image(input_shape)[0] == 1
+    kernel, step = stem or (((1, 9), (1, 2)) if signal else ((10, 4), (2, 2)))
     builder = Builder(input_shape)
-    builder.conv("stem", channels, (1, 9) if signal else (10, 4), (1, 2) if signal else (2, 2))
+    builder.conv("stem", channels, kernel, step)
     for i in range(blocks):
         stride = (1, 2) if signal and i % 2 else (1, 1)
         builder.separable(f"block{i + 1}", channels, (1, 5) if signal else (3, 3), stride)

@@ -79,7 +79,7 @@ RULES: Mapping[str, tuple[Rule, int]] = {
 
 def pretrained() -> FloatModel:
     """Load the network that ships with the package."""
-    with as_file(files("edgetrain") / "assets" / "digits_cnn.safetensors") as path:
+    with as_file(files("edgetrain") / "assets" / "digits_ds_cnn.safetensors") as path:
         model = load(path)
     if not isinstance(model, FloatModel):
         raise TypeError(f"the shipped network must be a float model, got {type(model).__name__}")

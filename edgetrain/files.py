@@ -226,11 +226,11 @@ def _tensors(content: bytes) -> dict[str, NDArray[Any]]:
         stored = safetensors.deserialize(content)
     except safetensors.SafetensorError as error:
         raise FileError(f"its tensors are truncated or damaged: {error}") from error
-    tensors = {}
+    tensors: dict[str, NDArray[Any]] = {}
     for name, tensor in stored:
         if tensor["dtype"] not in DTYPES:
             raise FileError(f"the tensor {name!r:.60} has the type {tensor['dtype']}")
         dtype = np.dtype(DTYPES[tensor["dtype"]])
-        flat = np.frombuffer(tensor["data"], dtype.newbyteorder("<")) if tensor["data"] else []
-        tensors[name] = np.array(flat, dtype).reshape(tensor["shape"])
+        flat = np.frombuffer(tensor["data"], dtype.newbyteorder("<"))
+        tensors[name] = flat.astype(dtype).reshape(tensor["shape"])
     return tensors

@@ -9,6 +9,7 @@ from edgetrain.errors import RuleError
 MOMENTA = {0.0: 0, 0.5: 1, 0.75: 2, 0.875: 3, 0.9375: 4, 0.96875: 5}
 """Momentum → bits: in integers it is ``1 - 2**-bits``."""
 FULL_RATE = 256
+Loss = Literal["cross_entropy", "squared_error"]
 SCHEDULES = ("constant", "linear", "steps")
 
 
@@ -40,7 +41,7 @@ class Settings:
     learning_rate: float = 2**-6
     weights: Literal["w8", "w16"] = "w8"
     train: str | int | tuple[str, ...] = "all"
-    loss: Literal["cross_entropy", "squared_error"] = "cross_entropy"
+    loss: Loss = "cross_entropy"
     momentum: float = 0.0
     schedule: Literal["constant", "linear", "steps"] = "constant"
     steps: int = 0

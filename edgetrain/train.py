@@ -4,29 +4,27 @@ A run is fixed by model, rule, data, batch and seed. A checkpoint holds model an
 that goes on from one ends with the same bits as one that was never interrupted.
 """
 
-import contextlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.randomness import SHUFFLE, permutation, stream_key
 from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.data import Data, validation_split
 from edgetrain.errors import FileError
-from edgetrain.evaluate import evaluate, targets
+from edgetrain.evaluate import targets
 from edgetrain.files import check_writable, load_checkpoint, save_checkpoint
 from edgetrain.model import Model
 from edgetrain.rules import Metrics, Rule, configured
+from edgetrain.settings import Loss
 from edgetrain.state import State, trace
+from edgetrain.watch import Options, Watcher, open_log
 
 OnStep = Callable[[int, Model, State], None]
 Stopped = Literal["done", "early", "interrupted"]
-CHECKPOINT_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -49,35 +47,6 @@ class Result:
     history: tuple[dict[str, Any], ...]
     stopped: Stopped
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a run is watched and kept; all of it is optional.
-
-    Attributes:
-        validation: share of the training data that is held out and measured every epoch.
-        patience: stop after so many epochs without a better validation; 0 for never.
-        checkpoint: file that is written every `checkpoint_every` steps and at the end.
-        checkpoint_every: steps.
-        resume: checkpoint to go on from.
-        log: file that gets a line of JSON an epoch, and a step where traces are asked for.
-        trace_every: log the trace of every so many steps; 0 for none.
-    """
-
-    validation: float = 0.0
-    patience: int = 0
-    checkpoint: Path | None = None
-    checkpoint_every: int = CHECKPOINT_STEPS
-    resume: Path | None = None
-    log: Path | None = None
-    trace_every: int = 0
-
-    def __post_init__(self) -> None:
-        if self.patience and not self.validation:
-            raise ValueError("patience needs a validation share, as in validation=0.2; got 0")
-        if self.patience < 0 or self.trace_every < 0 or self.checkpoint_every < 1:
-            raise ValueError("patience and trace_every must be 0 or more, checkpoint_every 1")
 
 
 def stream(
@@ -164,7 +133,7 @@ def fit(
             "batch and steps must be at least 1 and seed in [0, 2**32), "
             f"got {batch}, {total} and {seed}"
         )
-    loss: Any = "cross_entropy" if model.task == "classify" else "squared_error"
+    loss: Loss = "cross_entropy" if model.task == "classify" else "squared_error"
     rule = configured(rule, steps=total, batch=batch, loss=loss)
     identity = {"base": trace(model, State()), "rule": repr(rule), "seed": seed, "batch": batch}
     state = rule.init(model)
@@ -181,8 +150,8 @@ def fit(
             yield x[chosen], y[chosen]
 
     run = stream(rule, model, state, batches(), ops=ops, seed=seed)
-    with _log(options.log) as log:
-        watcher = _Watcher(rule, data, ops, options, per_epoch, batch, log)
+    with open_log(options.log) as log:
+        watcher = Watcher(rule, data, ops, options, per_epoch, batch, log)
         return _watch(run, model, state, watcher, identity, on_step)
 
 
@@ -202,62 +171,8 @@ def resume(path: Path, identity: dict[str, Any]) -> tuple[Model, State]:
     return model, state
 
 
-@dataclass
-class _Watcher:
-    """Collects metrics, an epoch at a time."""
-
-    rule: Rule
-    data: Data
-    ops: ModuleType
-    options: Options
-    per_epoch: int
-    batch: int
-    log: IO[str] | None
-    loss: int = 0
-    saturated: int = 0
-    steps: int = 0
-    best: float = float("-inf")
-    worse: int = 0
-
-    def add(self, metrics: Metrics) -> None:
-        self.loss += metrics["loss"]
-        self.saturated += metrics["saturated"]
-        self.steps += 1
-
-    def record(self, model: Model, state: State, seconds: float) -> dict[str, Any]:
-        """Return what happened since the last record, and log it."""
-        samples = max(self.steps * self.batch, 1)
-        found: dict[str, Any] = {
-            "step": state.step,
-            "epoch": state.step / self.per_epoch,
-            "loss": self.loss / samples / 2**LOGIT_BITS,
-            "saturated": self.saturated,
-            "seconds": round(seconds, 3),
-        }
-        if self.options.validation:
-            x, y = self.data.x_test, self.data.y_test
-            measured = evaluate(self.rule, model, state, x, y, ops=self.ops)
-            found |= {f"validation_{k}": v for k, v in measured.items() if k != "samples"}
-            score = measured.get("accuracy", -measured.get("squared_error", 0.0))
-            self.worse = 0 if score > self.best else self.worse + 1
-            self.best = max(self.best, score)
-        self.loss = self.saturated = self.steps = 0
-        self.write(found)
-        return found
-
-    def write(self, record: dict[str, Any]) -> None:
-        if self.log:
-            self.log.write(json.dumps(record) + "\n")
-            self.log.flush()
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether validation has not got better for long."""
-        return 0 < self.options.patience <= self.worse
-
-
 def _watch(
-    run: Iterator[tuple[Model, State, Metrics]], model: Model, state: State, watcher: _Watcher,
+    run: Iterator[tuple[Model, State, Metrics]], model: Model, state: State, watcher: Watcher,
     identity: dict[str, Any], on_step: OnStep | None,
 ) -> Result:  # fmt: skip
     """Take the steps, log, validate and keep checkpoints."""
@@ -265,7 +180,7 @@ def _watch(
     history: list[dict[str, Any]] = []
     stopped: Stopped = "done"
     try:
-        for model, state, metrics in run:  # noqa: B020, PLR1704 - the newest ones are what counts
+        for model, state, metrics in run:
             watcher.add(metrics)
             if options.trace_every and state.step % options.trace_every == 0:
                 watcher.write({"step": state.step, "trace": trace(model, state)})
@@ -288,18 +203,4 @@ def _watch(
     return Result(model, state, state.step, tuple(history), stopped, seconds)
 
 
-@contextlib.contextmanager
-def _log(path: Path | None) -> Iterator[IO[str] | None]:
-    """Open a file for lines of JSON."""
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"the log {path} cannot be written: {error.strerror}") from error
-    with file:
-        yield file
-
-
-__all__ = ["Options", "Result", "evaluate", "fit", "resume", "stream"]
+__all__ = ["Options", "Result", "fit", "resume", "stream"]

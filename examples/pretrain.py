@@ -2,7 +2,7 @@
 
 Used by the other examples. On its own it pretrains the network that `edgetrain demo` ships:
 
-    python examples/pretrain.py            # writes edgetrain/assets/digits_cnn.safetensors
+    python examples/pretrain.py            # writes edgetrain/assets/digits_ds_cnn.safetensors
 
 Needs torch; takes about a minute.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgetrain.architectures import cnn
+from edgetrain.architectures import ds_cnn
 from edgetrain.data import digits
 from edgetrain.demo import SOURCE
 from edgetrain.files import save
@@ -21,8 +21,9 @@ from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import Float, FloatModel, Weights
 from edgetrain.quantize import fold_batch_norm
 
-ASSET = Path(__file__).parent.parent / "edgetrain" / "assets" / "digits_cnn.safetensors"
-EPOCHS, BATCH, LEARNING_RATE = 30, 32, 2e-3
+ASSET = Path(__file__).parent.parent / "edgetrain" / "assets" / "digits_ds_cnn.safetensors"
+EPOCHS, BATCH, LEARNING_RATE = 40, 32, 5e-3
+CHANNELS = 24
 
 NORMS = {"conv2d": torch.nn.BatchNorm2d, "dense": torch.nn.BatchNorm1d}
 
@@ -121,7 +122,8 @@ def folded(network: Network, graph: Graph) -> FloatModel:
 
 def main() -> None:
     data = digits()
-    model = pretrain(cnn((8, 8, 1), 10), data.x_train[:SOURCE], data.y_train[:SOURCE], EPOCHS)
+    network = ds_cnn((8, 8, 1), 10, channels=CHANNELS, stem=((3, 3), (1, 1)))
+    model = pretrain(network, data.x_train[:SOURCE], data.y_train[:SOURCE], EPOCHS)
     save(model, ASSET)
     print(f"wrote {ASSET}")
 

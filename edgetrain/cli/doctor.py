@@ -1,0 +1,56 @@
+"""`edgetrain doctor`: what is installed, what is missing and how to get it."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import typer
+
+from edgetrain import __version__, kernels
+from edgetrain.cli import options
+from edgetrain.cli.console import report, table
+
+PACKAGES = ("numpy", "numba", "safetensors", "typer", "rich")
+
+
+def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:
+    """Say what is installed, what is missing and how to get it.
+
+    Example: `edgetrain doctor`
+    """
+    found = {
+        "edgetrain": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count() or 1,
+        **{name: _version(name) for name in PACKAGES},
+        "backend": kernels.default(),
+        "missing": _missing(),
+    }
+    if json:
+        report(found, True)
+        return
+    rows = [[name, str(value)] for name, value in found.items() if name != "missing"]
+    table("edgetrain doctor", ("what", "found"), rows)
+    for line in found["missing"] or ["nothing is missing"]:
+        typer.echo(line)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _missing() -> list[str]:
+    """Say what is missing, each with its cure."""
+    lines = [
+        f"{name} is not installed: pip install {name}"
+        for name in PACKAGES
+        if _version(name) == "not installed"
+    ]
+    reason = kernels.why_not_numba()
+    if reason:
+        lines.append(f"the backend numba cannot run: {reason}; numpy gives the same bits")
+    return lines
