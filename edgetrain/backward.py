@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints, quantize_multiplier
 from edgetrain.blocks import Plan
-from edgetrain.fewbit import codes, derivative_table, levels_q6, pack, unpack
+from edgetrain.fewbit import DERIVATIVES, codes, derivative_table, levels_q6, pack, to_q6, unpack
 from edgetrain.graph import Node
 from edgetrain.inference import accumulate, apply
 from edgetrain.model import Model
@@ -165,8 +165,8 @@ def _mask(
 def _tables(activation: str, x: Quantization, bits: int) -> tuple[NDArray, NDArray]:
     """Return code of every int8 input, and level of every code in Q6, of a derivative."""
     if bits == ALL_CODES:
-        table = derivative_table(activation, 4)
-        return np.arange(256).astype(np.uint8), levels_q6(table)[codes(table, *x)]
+        reals = x.scale * (np.arange(-128, 128) - x.zero_point)
+        return np.arange(256).astype(np.uint8), to_q6(DERIVATIVES[activation](reals))
     table = derivative_table(activation, bits)
     return codes(table, *x), levels_q6(table)
 

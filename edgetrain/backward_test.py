@@ -14,6 +14,7 @@ import pytest
 
 from edgetrain import fixed, heads
 from edgetrain.architectures import cnn, ds_cnn, mlp, resnet8
+from edgetrain.arithmetic.activations import FUNCTIONS
 from edgetrain.arithmetic.goodness import NORMAL_CODE
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.backward import forward, opened
@@ -22,7 +23,7 @@ from edgetrain.fixed import Window
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.inference import apply
 from edgetrain.model import FloatModel, Model, Weights
-from edgetrain.outputs import targets_q10
+from edgetrain.outputs import predict, targets_q10
 from edgetrain.quantize import quantize
 from edgetrain.reals import forward as real_forward
 from edgetrain.rules import Backprop, ForwardForward, MonoForward, channel_labels, input_labels
@@ -51,8 +52,8 @@ def chain(*activations: str) -> Graph:
     nodes, last = [], INPUT
     for i, function in enumerate(activations):
         nodes.append(Node(f"dense{i}", "dense", (last,), 10))
-        nodes.append(Node(function, "activation", (f"dense{i}",), activation=function))
-        last = function
+        last = f"{function}{i}"
+        nodes.append(Node(last, "activation", (f"dense{i}",), activation=function))
     return Graph((8,), (*nodes, Node("classifier", "dense", (last,), CLASSES)))
 
 
@@ -83,7 +84,10 @@ def quantized(graph: Graph, **options) -> tuple[Model, np.ndarray, np.ndarray]:
         trial = FloatModel(graph, params | {node.name: Weights(w, zeros[node.name].b)})
         params[node.name] = Weights(w / real_forward(trial, x)[node.name].std(), b)
     model = quantize(FloatModel(graph, params), x, headroom=1.5, **options)
-    return model, model.quantize_input(x), rng.integers(0, CLASSES, BATCH)
+    codes = model.quantize_input(x)
+    surprise = predict(model, codes, fixed).sum(axis=0).argmin()
+    y = np.where(rng.random(BATCH) < 0.7, surprise, rng.integers(0, CLASSES, BATCH))
+    return model, codes, y  # were all classes as frequent, the samples' gradients would cancel
 
 
 def with_heads(model: Model, blocks, size: float = 0.5) -> Model:
@@ -199,7 +203,7 @@ NETWORKS = {
     "cnn": cnn((8, 8, 2), CLASSES, channels=(6, 8, 8)).graph,
     "ds_cnn": ds_cnn((10, 8, 1), CLASSES, channels=8, blocks=2).graph,
     "signal": ds_cnn((1, 32, 2), CLASSES, channels=8, blocks=2).graph,
-    "resnet8": resnet8((8, 8, 3), CLASSES, channels=4).graph,
+    "resnet8": resnet8((8, 8, 3), CLASSES, channels=6).graph,
     "every operation": EVERY_OPERATION,
 }
 
@@ -216,14 +220,15 @@ def test_backpropagation_finds_the_gradient_of_the_cross_entropy(name, gradients
 
 
 @pytest.mark.parametrize("bits", [3, 4, 8])
-def test_few_bits_of_a_derivative_are_enough(bits, gradients):
-    model, x, y = quantized(chain("gelu", "silu", "sigmoid", "tanh", "hard_swish"))
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_few_bits_of_a_derivative_are_enough(function, bits, gradients):
+    model, x, y = quantized(chain(function, function))
     settle(Backprop(settings=Settings(bits=bits)), model, x, y)
 
     (block,) = split(model.graph, "network")
     params, run = real_params(model, block), replica(model, block)
     start = real(model, INPUT, x)
-    cosine, ratio = {3: (0.95, 0.15), 4: (0.97, 0.1), 8: (0.99, 0.1)}[bits]
+    cosine, ratio = {3: (0.95, 0.15), 4: (0.98, 0.1), 8: (0.995, 0.05)}[bits]
     check(gradients, params, lambda: cross_entropy(run(start, params), y), cosine, ratio)
 
 
@@ -252,7 +257,7 @@ def test_every_block_finds_the_gradient_of_its_own_loss(name, choice, gradients)
         check(gradients, params, loss)
 
 
-@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
 @pytest.mark.parametrize("choice", ["network", "layer"])
 def test_a_regression_finds_the_gradient_of_its_squared_error(scale, choice, gradients):
     """The loss is half the sum of squares of (output - target) / span."""
@@ -262,8 +267,8 @@ def test_a_regression_finds_the_gradient_of_its_squared_error(scale, choice, gra
     scheme = replace(model.scheme, activations={**activations, "classifier": wide})
     model = with_heads(replace(model, scheme=scheme), choice)
     span = output_span(model, model.graph.output)
-    assert (span > 1) == (scale > 1)
-    target = np.random.default_rng(7).normal(size=(BATCH, CLASSES)) * span
+    assert (span > 1) == (scale > 0.1)
+    target = np.random.default_rng(7).normal(1, 1, (BATCH, CLASSES)) * span
     settings = Settings(loss="squared_error")
     settle(MonoForward(settings=settings, blocks=choice, warmup=0), model, x,
            targets_q10(model, target))  # fmt: skip

@@ -69,10 +69,10 @@ def settings(learning_rate: float) -> Settings:
 
 
 RULES: Mapping[str, tuple[Rule, int]] = {
-    "backprop": (Backprop(settings=settings(0.05)), 400),
-    "mono_forward": (MonoForward(settings=settings(0.4)), 400),
-    "forward_forward": (ForwardForward(settings=settings(0.2)), 400),
-    "forward_gradient": (ForwardGradient(settings=settings(0.02)), 1500),
+    "backprop": (Backprop(settings=settings(0.007)), 800),
+    "mono_forward": (MonoForward(settings=settings(0.06)), 800),
+    "forward_forward": (ForwardForward(settings=settings(0.03)), 800),
+    "forward_gradient": (ForwardGradient(settings=settings(0.002)), 1500),
 }
 """Name → rule and steps; the learning rates were chosen on a quarter of the tuning samples."""
 

@@ -103,7 +103,7 @@ def evaluate(
     """
     if len(x) == 0:
         raise DataError("evaluation needs at least one sample, got none")
-    wanted = targets(model, x, y)
+    wanted = targets(model, x, y, "y_test")
     found = outputs(rule, model, state, x, ops)
     if model.task == "classify":
         return {"accuracy": float((found.argmax(axis=1) == wanted).mean()), "samples": len(x)}

@@ -198,7 +198,17 @@ def levels_q6(table: DerivativeTable) -> Int8:
         >>> levels_q6(derivative_table("gelu", 2))
         array([-1, 21, 43, 65], dtype=int8)
     """
-    return np.clip(np.rint(np.multiply(table.levels, Q6_ONE)), -128, 127).astype(np.int8)
+    return to_q6(np.array(table.levels))
+
+
+def to_q6(slopes: Float) -> Int8:
+    """Write derivatives with six fractional bits: nearest, ties to even, saturated.
+
+    Example:
+        >>> to_q6(np.array([0.5, -0.1, 3.0]))
+        array([ 32,  -6, 127], dtype=int8)
+    """
+    return np.clip(np.rint(slopes * Q6_ONE), -128, 127).astype(np.int8)
 
 
 def pack(indices: UInt8, bits: int) -> UInt8:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
+from zlib import crc32
 
 from edgetrain.arithmetic.randomness import SHUFFLE, permutation, stream_key
 from edgetrain.arithmetic.rounding import Int8, Ints
@@ -124,7 +125,8 @@ def fit(
     options = options or Options()
     if options.validation:
         data = validation_split(data, options.validation, seed)
-    x, y = model.quantize_input(data.x_train), targets(model, data.x_train, data.y_train)
+    x = model.quantize_input(data.x_train)
+    y = targets(model, data.x_train, data.y_train, "y_train")
     batch = min(batch, len(x))
     per_epoch = len(x) // max(batch, 1)
     total = per_epoch * (1 if epochs is None else epochs) if steps is None else steps
@@ -135,7 +137,10 @@ def fit(
         )
     loss: Loss = "cross_entropy" if model.task == "classify" else "squared_error"
     rule = configured(rule, steps=total, batch=batch, loss=loss)
-    identity = {"base": trace(model, State()), "rule": repr(rule), "seed": seed, "batch": batch}
+    identity = {
+        "base": trace(model, State()), "data": f"{crc32(y.tobytes(), crc32(x.tobytes())):08x}",
+        "seed": seed, "batch": batch, "rule": repr(rule),
+    }  # fmt: skip
     state = rule.init(model)
     if options.resume:
         model, state = resume(options.resume, identity)
@@ -159,7 +164,7 @@ def resume(path: Path, identity: dict[str, Any]) -> tuple[Model, State]:
     """Load a checkpoint of this very run.
 
     Raises:
-        FileError: if the file is no checkpoint, or of another model, rule, seed or batch.
+        FileError: if the file is no checkpoint, or of another model, data, rule, seed or batch.
     """
     model, state, extra = load_checkpoint(path)
     for name, wanted in identity.items():

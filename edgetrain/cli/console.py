@@ -1,6 +1,7 @@
 """What people and programs see: tables and notes, or one JSON object on the last line."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+
+PIPE_WIDTH = 110
+"""Width of a table that does not go to a terminal."""
 
 
 def note(text: str) -> None:
@@ -29,10 +33,10 @@ def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> No
     """Print a table: the first column is text, the others are numbers."""
     drawn = Table(title=title)
     for i, head in enumerate(heads):
-        drawn.add_column(head, justify="left" if i == 0 else "right", overflow="fold")
+        drawn.add_column(head, justify="left" if i == 0 else "right", no_wrap=i == 0)
     for row in rows:
         drawn.add_row(*row)
-    Console(width=None).print(drawn)
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(drawn)
 
 
 class Bar:

@@ -12,7 +12,7 @@ from edgetrain import defaults
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, note, report
 from edgetrain.data import Data
-from edgetrain.evaluate import evaluate
+from edgetrain.evaluate import evaluate, targets
 from edgetrain.files import check_writable, load, save
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
@@ -105,6 +105,7 @@ def train(
         checkpoint_every=checkpoint_every, resume=resume, log=log, trace_every=trace_every,
     )  # fmt: skip
     name, ops = options.backend(backend)
+    targets(network, found.x_train, found.y_train, "y_train")
     before = evaluate(None, network, None, found.x_test, found.y_test, ops=ops)
     with Bar(rule) as update:
         result = fit(

@@ -1,0 +1,238 @@
+"""The loop: batches fixed by seed and epoch, resume to the same bits, logs, early stop, Ctrl-C."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgetrain import fixed
+from edgetrain.architectures import autoencoder, mlp
+from edgetrain.data import Data, digits
+from edgetrain.errors import DataError, FileError, RuleError
+from edgetrain.files import load_checkpoint, save
+from edgetrain.quantize import quantize
+from edgetrain.rules import Backprop, ForwardForward, MonoForward
+from edgetrain.settings import Settings
+from edgetrain.state import trace
+from edgetrain.train import fit
+from edgetrain.watch import Options
+
+ROOT = Path(__file__).parent.parent
+RULE = MonoForward(settings=Settings(learning_rate=0.25, weights="w16", schedule="linear"))
+
+
+@pytest.fixture(scope="module")
+def data():
+    full = digits()
+    return Data(full.x_train[:200], full.y_train[:200], full.x_test[:50], full.y_test[:50])
+
+
+@pytest.fixture(scope="module")
+def model(data):
+    return quantize(mlp((8, 8, 1), 10, hidden=(32, 16)), data.x_train[:64], headroom=2.0)
+
+
+def run(model, data, rule=RULE, **arguments):
+    return fit(rule, model, data, ops=fixed, **{"seed": 7, "batch": 16, **arguments})
+
+
+def test_the_same_seed_gives_the_same_run(model, data):
+    a, b = run(model, data, steps=20), run(model, data, steps=20)
+
+    assert trace(a.model, a.state) == trace(b.model, b.state)
+    assert a.history[0]["loss"] == b.history[0]["loss"]
+
+
+def test_another_seed_gives_another_run(model, data):
+    a, b = run(model, data, steps=20), run(model, data, steps=20, seed=8)
+
+    assert trace(a.model, a.state) != trace(b.model, b.state)
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(model, data, tmp_path):
+    whole = run(model, data, steps=30)
+    path = tmp_path / "run.checkpoint"
+
+    def stop(step, current, state):
+        if step == 17:
+            raise KeyboardInterrupt
+
+    part = run(model, data, steps=30, options=Options(checkpoint=path), on_step=stop)
+    assert (part.stopped, part.steps) == ("interrupted", 17)
+    rest = run(model, data, steps=30, options=Options(resume=path))
+
+    assert rest.steps == 30
+    assert trace(rest.model, rest.state) == trace(whole.model, whole.state)
+
+
+def test_a_checkpoint_is_written_every_so_many_steps(model, data, tmp_path):
+    path, seen = tmp_path / "run.checkpoint", []
+
+    def watch(step, current, state):
+        if path.exists():
+            seen.append(load_checkpoint(path)[1].step)
+
+    options = Options(checkpoint=path, checkpoint_every=5)
+    run(model, data, steps=12, options=options, on_step=watch)
+
+    assert seen[0] == 5
+    assert load_checkpoint(path)[1].step == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"seed": 8}, "seed"),
+        ({"batch": 8}, "batch"),
+        ({"rule": Backprop()}, "rule"),
+        ({"steps": 40}, "rule"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(model, data, tmp_path, change, word):
+    path = tmp_path / "run.checkpoint"
+    run(model, data, steps=10, options=Options(checkpoint=path))
+
+    with pytest.raises(FileError, match=f"another run: its {word}"):
+        run(model, data, **{"steps": 10, "options": Options(resume=path), **change})
+
+
+def test_a_checkpoint_of_another_model_is_refused(model, data, tmp_path):
+    path = tmp_path / "run.checkpoint"
+    run(model, data, steps=10, options=Options(checkpoint=path))
+    other = quantize(mlp((8, 8, 1), 10, 1, hidden=(32, 16)), data.x_train[:64], headroom=2.0)
+
+    with pytest.raises(FileError, match="another run: its base"):
+        run(other, data, steps=10, options=Options(resume=path))
+
+
+def test_a_checkpoint_of_other_data_is_refused(model, data, tmp_path):
+    path = tmp_path / "run.checkpoint"
+    run(model, data, steps=10, options=Options(checkpoint=path))
+    other = Data(data.x_train, np.roll(data.y_train, 1), data.x_test, data.y_test)
+
+    with pytest.raises(FileError, match="another run: its data"):
+        run(model, other, steps=10, options=Options(resume=path))
+
+
+def test_every_sample_is_seen_once_an_epoch(model, data):
+    seen = []
+
+    class Spy(MonoForward):
+        def step(self, model, state, x, y, ops, seed=0):
+            seen.append(x)
+            return super().step(model, state, x, y, ops, seed)
+
+    run(model, data, Spy(settings=RULE.settings), epochs=1, batch=25)
+    codes = model.quantize_input(data.x_train)
+
+    assert len(seen) == 8
+    shown = np.sort(np.concatenate(seen).reshape(200, -1), axis=0)
+    np.testing.assert_array_equal(shown, np.sort(codes.reshape(200, -1), axis=0))
+
+
+def test_fewer_samples_than_a_batch_are_one_batch(model, data):
+    few = Data(data.x_train[:5], data.y_train[:5], data.x_test, data.y_test)
+
+    assert run(model, few, epochs=2).steps == 2
+
+
+def test_the_log_has_a_line_an_epoch_and_a_trace_a_step(model, data, tmp_path):
+    path = tmp_path / "log.jsonl"
+    result = run(model, data, steps=24, options=Options(log=path, trace_every=1))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    traces = [line["trace"] for line in lines if "trace" in line]
+    epochs = [line for line in lines if "loss" in line]
+
+    assert len(traces) == 24
+    assert traces[-1] == trace(result.model, result.state)
+    assert len(set(traces)) == 24
+    assert [line["step"] for line in epochs] == [12, 24]
+    assert {"epoch", "loss", "saturated", "seconds"} <= set(epochs[0])
+
+
+def test_validation_is_measured_and_stops_a_run_that_gets_no_better(model, data):
+    still = MonoForward(settings=replace(RULE.settings, train=0))
+    frozen = Backprop(settings=replace(still.settings, train=("classifier",), learning_rate=2**-16))
+    options = Options(validation=0.25, patience=2)
+    result = run(model, data, frozen, epochs=50, options=options)
+
+    assert result.stopped == "early"
+    assert result.steps < 50 * 9
+    assert all("validation_accuracy" in record for record in result.history)
+
+
+def test_patience_without_validation_is_refused():
+    with pytest.raises(ValueError, match="validation share"):
+        Options(patience=3)
+
+
+def test_labels_out_of_range_are_refused_before_a_step(model, data):
+    wrong = Data(data.x_train, data.y_train + 5, data.x_test, data.y_test)
+
+    with pytest.raises(DataError, match=r"14|10"):
+        run(model, wrong, steps=1)
+
+
+def test_an_unwritable_checkpoint_is_refused_before_a_step(model, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    calls = []
+    with pytest.raises(FileError, match="cannot be written"):
+        run(
+            model, data, steps=1, on_step=lambda *a: calls.append(a),
+            options=Options(checkpoint=tmp_path / "file" / "run.checkpoint"),
+        )  # fmt: skip
+
+    assert calls == []
+
+
+def test_an_autoencoder_learns_to_reconstruct(data):
+    network = autoencoder((8, 8, 1), hidden=32, code=8)
+    model = quantize(network, data.x_train[:64], headroom=2.0, task="reconstruct")
+    rule = Backprop(settings=Settings(learning_rate=0.5, weights="w16"))
+    result = run(model, data, rule, epochs=15)
+
+    assert result.history[-1]["loss"] < 0.7 * result.history[0]["loss"]
+
+
+def test_forward_forward_refuses_an_autoencoder_by_name(data):
+    model = quantize(autoencoder((8, 8, 1)), data.x_train[:64], task="reconstruct")
+
+    with pytest.raises(RuleError, match="'reconstruction'"):
+        run(model, data, ForwardForward(), steps=1)
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, tmp_path):
+    base, archive = tmp_path / "model.safetensors", tmp_path / "data.npz"
+    save(model, base)
+    np.savez(archive, x_train=data.x_train, y_train=data.y_train, x_test=data.x_test,
+             y_test=data.y_test)  # fmt: skip
+    command = [
+        sys.executable, "-m", "edgetrain", "train", str(base), "--data", str(archive),
+        "--backend", "numpy", "--steps", "1500", "--batch", "16", "--json",
+        "--checkpoint-every", "10",
+    ]  # fmt: skip
+    whole = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    path = tmp_path / "run.checkpoint"
+    started = subprocess.Popen(
+        [*command, "--checkpoint", str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    started.send_signal(signal.SIGINT)
+    stopped = json.loads(started.communicate(timeout=60)[0].splitlines()[-1])
+    rest = subprocess.run(
+        [*command, "--resume", str(path)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    expected, reached = (json.loads(r.stdout.splitlines()[-1]) for r in (whole, rest))
+
+    assert started.returncode == 0
+    assert (stopped["stopped"], stopped["steps"] < 1500) == ("interrupted", True)
+    assert reached["trace"] == expected["trace"] != stopped["trace"]
