@@ -165,7 +165,7 @@ def _mask(
 def _tables(activation: str, x: Quantization, bits: int) -> tuple[NDArray, NDArray]:
     """Return code of every int8 input, and level of every code in Q6, of a derivative."""
     if bits == ALL_CODES:
-        reals = x.scale * (np.arange(-128, 128) - x.zero_point)
+        reals = x.scale * (np.arange(-128, 128, dtype=np.float64) - x.zero_point)
         return np.arange(256).astype(np.uint8), to_q6(DERIVATIVES[activation](reals))
     table = derivative_table(activation, bits)
     return codes(table, *x), levels_q6(table)

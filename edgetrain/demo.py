@@ -8,7 +8,7 @@ measured on 400 more.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from types import ModuleType
 
@@ -72,7 +72,7 @@ RULES: Mapping[str, tuple[Rule, int]] = {
     "backprop": (Backprop(settings=settings(0.007)), 800),
     "mono_forward": (MonoForward(settings=settings(0.06)), 800),
     "forward_forward": (ForwardForward(settings=settings(0.03)), 800),
-    "forward_gradient": (ForwardGradient(settings=settings(0.002)), 1500),
+    "forward_gradient": (ForwardGradient(settings=replace(settings(0.003), weights="w16")), 1500),
 }
 """Name → rule and steps; the learning rates were chosen on a quarter of the tuning samples."""
 

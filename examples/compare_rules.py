@@ -85,7 +85,8 @@ WEIGHT, WEIGHT_SAME = gradient("weight", "exact"), gradient("weight", "same")
 ENTRIES = (
     Entry("digits", "mono_forward", mono, (0.25, 0.5, 1.0), epochs=60, bar=98.3),
     Entry("digits+label", "forward_forward", contrast, (0.05, 0.1, 0.2), epochs=60, bar=96.5),
-    Entry("digits", "forward_gradient, activity", ACTIVITY, (0.1, 0.2, 0.4), epochs=300, bar=97.5),
+    Entry("digits", "forward_gradient, activity", ACTIVITY, (0.1, 0.2), epochs=300, bar=97.5,
+          weights="w16"),
     Entry("digits", "backprop", plain, (0.1, 0.25, 0.5), epochs=60),
     Entry("fashion", "mono_forward", mono, (0.15, 0.3), epochs=10, batch=64, bar=88.0),
     Entry("fashion", "forward_forward", contrast, (0.1, 0.2), epochs=12, batch=64, bar=86.5),

@@ -80,7 +80,6 @@ def with_infinity(x):
     [
         ({"x_train": with_nan}, "x_train"),
         ({"x_test": with_infinity}, "x_test"),
-        ({"y_train": lambda y: y + 40}, "y_train"),
         ({"y_test": lambda y: y - 5}, "y_test"),
         ({"y_train": lambda y: y.astype(np.float32)}, "y_train"),
         ({"y_train": lambda y: y.astype(str)}, "y_train"),
@@ -94,6 +93,12 @@ def test_bad_data(refused, folder, model, changes, words):
 
     assert words in refused(*train(model, name))
     assert refused("evaluate", model, "--data", name)
+
+
+def test_training_labels_out_of_range(refused, folder, model):
+    name = save_data(folder, "bad.npz", y_train=lambda y: y + 40)
+
+    assert "y_train" in refused(*train(model, name))
 
 
 def test_nan_in_calibration_data(refused, folder):
