@@ -11,7 +11,7 @@ from edgetrain.data import Data
 from edgetrain.demo import DEGREES, SOURCE, TUNE, Outcome
 
 COLOURS = ("#7a869a", "#0b69c7", "#c2571a", "#1a7f37")
-WIDTH, HEIGHT, LEFT, BOTTOM = 640, 300, 44, 28
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 720, 300, 44, 28, 12
 SHOWN = 16
 LOWEST = 0.4
 """The axis of accuracy starts here, or lower where a curve does."""
@@ -61,12 +61,12 @@ def _row(outcome: Outcome, colour: str) -> str:
 
 
 def chart(outcomes: Sequence[Outcome]) -> str:
-    """Return the curves as SVG: share of the training on x, accuracy on y."""
+    """Return the curves as SVG: share of the run on x, accuracy on y, a legend below."""
     lowest = min(LOWEST, *(accuracy for o in outcomes for _, accuracy in o.curve))
     lowest = int(lowest * 10) / 10
 
     def y(accuracy: float) -> float:
-        return (HEIGHT - BOTTOM) * (1 - (accuracy - lowest) / (1 - lowest)) + 4
+        return (HEIGHT - BOTTOM) * (1 - (accuracy - lowest) / (1 - lowest)) + TOP
 
     parts = []
     for tick in np.arange(round(lowest * 10), 11) / 10:
@@ -75,26 +75,21 @@ def chart(outcomes: Sequence[Outcome]) -> str:
             f'stroke="#e4e8ef"/><text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">'
             f"{100 * tick:.0f} %</text>"
         )
-    for outcome, colour in zip(outcomes, COLOURS, strict=True):
+    for i, (outcome, colour) in enumerate(zip(outcomes, COLOURS, strict=True)):
         points = " ".join(
             f"{LEFT + (WIDTH - LEFT) * step / outcome.steps:.1f},{y(accuracy):.1f}"
             for step, accuracy in outcome.curve
         )
+        place = 4 + i * WIDTH / len(outcomes)
         parts.append(
             f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{points}"/>'
+            f'<text x="{place:.0f}" y="{HEIGHT + TOP}" fill="{colour}">{escape(outcome.rule)}, '
+            f"{outcome.steps} steps</text>"
         )
-    label = (
-        f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT}" text-anchor="middle">'
-        f"share of the training, 0 to 100 % ({_steps(outcomes)})</text>"
-    )
     return (
-        f'<svg viewBox="0 0 {WIDTH + 4} {HEIGHT + 6}" font-size="12" fill="#55606e">'
-        f"{''.join(parts)}{label}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH + 4} {HEIGHT + 2 * TOP}" '
+        f'font-family="system-ui, sans-serif" font-size="12" fill="#55606e">{"".join(parts)}</svg>'
     )
-
-
-def _steps(outcomes: Sequence[Outcome]) -> str:
-    return ", ".join(f"{escape(o.rule)} {o.steps} steps" for o in outcomes)
 
 
 def _digits(data: Data, before: Sequence[int], after: Sequence[int]) -> str:
