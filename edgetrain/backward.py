@@ -17,9 +17,12 @@ from edgetrain.model import Model
 from edgetrain.scheme import Quantization
 from edgetrain.settings import FULL_RATE
 from edgetrain.state import output_span
-from edgetrain.step import ONE, Step
+from edgetrain.step import Step
 
 Kept = dict[str, NDArray]
+GUARD_BITS = 8
+"""Whole errors get this many fraction bits before they are scaled: a tie that is rounded up adds
+to every pixel, and made gradients behind three pools a fifth too long."""
 ALL_CODES = 8
 """With this many bits an activation's int8 input is kept instead of a derivative code."""
 
@@ -112,7 +115,8 @@ def _input_error(
     row = step.row(node.name, 0)
     if node.op == "global_average_pool":
         share = quantize_multiplier(1 / (shape[1] * shape[2]))
-        e, exponent = step.scale(row, e, share, exponent)
+        fine = e.astype(np.int32) << GUARD_BITS
+        e, exponent = step.scale(row, fine, share, exponent - GUARD_BITS)
         return np.broadcast_to(e[:, None, None, :], shape), exponent
     acc, factor = _input_acc(step, plan, node, kept, e, shape)
     return step.scale(row, acc, factor, exponent)
@@ -126,7 +130,8 @@ def _input_acc(
     if node.op == "average_pool":
         return ops.average_pool_grad(e, shape, node.moving), (2**30, -7)  # 1 / 256
     if node.op == "max_pool":
-        return ops.max_pool_grad(e, kept[f"index/{node.name}"], shape, node.moving), ONE
+        acc = ops.max_pool_grad(e, kept[f"index/{node.name}"], shape, node.moving)
+        return acc << GUARD_BITS, (2**30, 1 - GUARD_BITS)
     if node.op == "activation":
         levels = _levels(model, plan, node, kept, shape)
         return e.astype(np.int32) * levels, (2**30, -5)  # 1 / 64

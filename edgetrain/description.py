@@ -136,15 +136,24 @@ def _graph(found: Json) -> Graph:
     for name, shape in graph.shapes.items():
         if math.prod(shape) > LARGEST_VALUE:
             raise FileError(f"{name!r} must have at most {LARGEST_VALUE} elements, got {shape}")
+    for node in graph.nodes:
+        if node.window is not None and math.prod(_padded(graph, node)) > LARGEST_VALUE:
+            raise FileError(f"node {node.name!r}: so wide a padding must not be: {node.window}")
     return graph
+
+
+def _padded(graph: Graph, node: Node) -> tuple[int, ...]:
+    height, width, channels = graph.shapes[node.inputs[0]]
+    top, bottom, left, right = node.moving.padding
+    return height + top + bottom, width + left + right, channels
 
 
 def _node(found: Json) -> Node:
     window = None
     if "kernel" in found:
-        kernel, stride = (integers(found.get(k), k, 2) for k in ("kernel", "stride"))
+        kernel, stride = (integers(found.get(k), k, 2, 1) for k in ("kernel", "stride"))
         padding = integers(found.get("padding"), "padding", 4)
-        groups = integer(found.get("groups"), "groups")
+        groups = integer(found.get("groups"), "groups", 1)
         window = Window((kernel[0], kernel[1]), (stride[0], stride[1]),
                         (padding[0], padding[1], padding[2], padding[3]), groups)  # fmt: skip
     return Node(
@@ -236,9 +245,11 @@ def integer(value: object, what: str, low: int = 0, high: int = LARGEST) -> int:
     return value
 
 
-def integers(value: object, what: str, length: int | None = None) -> tuple[int, ...]:
-    """Return integers of a list, or raise FileError."""
-    return tuple(integer(n, what) for n in items(value, what, length))
+def integers(
+    value: object, what: str, length: int | None = None, low: int = 0
+) -> tuple[int, ...]:
+    """Return integers of a list, none below low, or raise FileError."""
+    return tuple(integer(n, what, low) for n in items(value, what, length))
 
 
 def real(value: object, what: str) -> float:

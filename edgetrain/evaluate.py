@@ -46,8 +46,10 @@ def targets(model: Model, x: Float, y: NDArray[np.generic], name: str = "y") -> 
                 f"got {y.dtype} {y.shape}"
             )
         return targets_q10(model, y.astype(np.float32))
-    if y.dtype.kind == "f":
-        raise DataError(f"{name} must be whole-number labels for this model, got {y.dtype}")
+    if y.dtype.kind == "f" or y.shape != (len(x),):
+        raise DataError(
+            f"{name} must be {len(x)} whole-number labels for this model, got {y.dtype} {y.shape}"
+        )
     check_labels(y, outputs, name)
     return y.astype(np.int32)
 

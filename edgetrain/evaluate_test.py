@@ -206,7 +206,6 @@ def test_samples_of_another_shape_are_refused():
         measure(identity("classify"), np.zeros((2, CLASSES + 1), np.float32), [0, 1])
 
 
-@pytest.mark.xfail(reason="evaluate broadcasts one label over all samples, or raises ValueError")
 @pytest.mark.parametrize("labels", [[0], [0, 1, 2], []])
 def test_another_number_of_labels_than_samples_is_refused(labels):
     with pytest.raises(DataError):

@@ -83,7 +83,7 @@ def save_checkpoint(
     found, tensors = describe(model)
     found |= {"kind": "checkpoint", "step": int(state.step), "state": sorted(state.tensors)}
     found["extra"] = dict(extra or {})
-    states = {f"state/{name}": np.ascontiguousarray(t) for name, t in state.tensors.items()}
+    states = {f"state/{name}": np.asarray(t, order="C") for name, t in state.tensors.items()}
     write_whole(path, _container(found, {**tensors, **states}))
 
 
@@ -148,7 +148,7 @@ def _temporary(path: Path) -> Any:
             yield target, temporary, file
     except FileError:
         raise
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: links in a loop
         reason = getattr(error, "strerror", None) or error
         raise FileError(f"{path} cannot be written: {reason}; nothing was changed") from error
     finally:
@@ -178,7 +178,7 @@ def _naming(path: str | Path) -> Any:
     try:
         yield
     except (EdgetrainError, ValueError, OverflowError) as error:
-        raise FileError(f"{path} is damaged or not of this program: {error}") from error
+        raise FileError(f"{path} is damaged or not of this program: {error!s:.400}") from error
 
 
 def _read(path: Path) -> tuple[Json, dict[str, NDArray[Any]]]:

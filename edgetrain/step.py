@@ -21,9 +21,7 @@ WATCH_STEPS = 32
 """How many steps an error's peak is watched before its exponent is lowered."""
 ERROR_BITS = 7
 MERGE_BITS = 15
-POWER_OF_TWO = 2**30
-"""The multiplier with which a factor can be applied without rounding, at a left shift of 1."""
-ONE = (POWER_OF_TWO, 1)
+ONE = (2**30, 1)
 """The factor 1 as multiplier and shift."""
 
 
@@ -71,11 +69,11 @@ class Step:
             int8 of the shape of acc, in [-127, 127], and its exponent.
         """
         table = self.tensors["exponents"]
-        finest = exponent + factor[1] - (factor[0] == POWER_OF_TWO)
+        finest = exponent + factor[1]
         limit = self.settings.error_limit
         wanted = int(table[row, 0]) if limit is None else min(int(table[row, 0]), limit)
         used = min(max(wanted, finest), finest + 31)
-        e, peak = self.ops.scale_error(acc, factor[0], exponent + factor[1] - used)
+        e, peak = self.ops.scale_error(acc, factor[0], finest - used)
         table[row] = self._next_exponent(used, peak, int(table[row, 1]))
         return e, used
 

@@ -37,13 +37,13 @@ def mix32(x: Ints) -> UInt32:
         >>> [hex(v) for v in mix32(np.array([0, 1, 2]))]
         ['0x0', '0x688990c0', '0xd1132181']
     """
-    x = np.asarray(x, np.uint32).copy()
-    x ^= x >> 16
-    x *= np.uint32(0x7FEB352D)
-    x ^= x >> 15
-    x *= np.uint32(0x846CA68B)
-    x ^= x >> 16
-    return x
+    words = np.array(x, np.uint32, ndmin=1)
+    words ^= words >> np.uint32(16)
+    words *= np.uint32(0x7FEB352D)
+    words ^= words >> np.uint32(15)
+    words *= np.uint32(0x846CA68B)
+    words ^= words >> np.uint32(16)
+    return words.reshape(np.shape(x))
 
 
 def random_words(key: Key, counter: Ints) -> UInt32:
@@ -60,8 +60,9 @@ def random_words(key: Key, counter: Ints) -> UInt32:
         >>> [hex(v) for v in random_words(Key(0x01234567, 0x89ABCDEF), np.arange(2))]
         ['0x5cbd2392', '0x19a7d233']
     """
-    first = mix32(np.asarray(counter, np.uint32) + np.uint32(key.k0))
-    return mix32(first ^ np.uint32(key.k1))
+    counters = np.array(counter, np.uint32, ndmin=1)
+    words = mix32(mix32(counters + np.uint32(key.k0)) ^ np.uint32(key.k1))
+    return words.reshape(np.shape(counter))
 
 
 def stream_key(seed: int, step: int, tensor: int, purpose: int) -> Key:

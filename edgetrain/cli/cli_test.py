@@ -53,6 +53,7 @@ def test_train_then_evaluate_a_new_model(report, model):
     "rule", ["mono_forward", "forward-forward", "forward_gradient", "backprop"]
 )
 def test_every_rule_trains_and_gives_the_same_bits_on_both_backends(report, model, rule):
+    pytest.importorskip("numba", reason="the other backend needs numba: pip install numba")
     command = ("train", model, "--data", "digits.npz", "--rule", rule, "--steps", "5")
     found = [report(*command, "--backend", name) for name in ("numpy", "numba")]
 
