@@ -174,7 +174,7 @@ def test_curve_of_equal_scores_is_a_half():
     [
         ("classify", [0, CLASSES], "labels from 0 to 2, got 1 outside"),
         ("classify", [-1, 0], "labels from 0 to 2, got 1 outside"),
-        ("classify", [[0], [1]], "must hold labels"),
+        ("classify", [[0], [1]], "2 whole-number labels"),
         ("classify", [True, False], "must hold labels"),
         ("classify", [0.0, 1.0], "whole-number labels"),
         ("classify", [0.0, np.nan], "whole-number labels"),
