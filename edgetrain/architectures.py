@@ -6,7 +6,7 @@ with He-normal weights and zero biases.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -249,7 +249,7 @@ def autoencoder(
     for i, size in enumerate([hidden] * 4 + [code] + [hidden] * 4):
         builder.dense(f"hidden{i + 1}", size)
     builder.dense("reconstruction", features, activation="")
-    return builder.model(seed)
+    return replace(builder.model(seed), task="reconstruct")
 
 
 def _image(input_shape: Shape) -> Shape:

@@ -120,6 +120,8 @@ def _backward_peak(graph: Graph, plan: Plan, batch: int) -> int:
     kept = sum(plan.kept_bytes(graph, batch).values())
     if INPUT in plan.values:
         kept += size(graph, INPUT, batch)
+    if plan.block.output != graph.output.name:
+        kept += size(graph, plan.block.output, batch)  # the next block reads it
     errors = {plan.block.output: size(graph, plan.block.output, batch)}
     peak = 0
     for node in reversed(plan.block.nodes):

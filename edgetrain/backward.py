@@ -12,7 +12,7 @@ from edgetrain.arithmetic.rounding import Int8, Int32, Ints, quantize_multiplier
 from edgetrain.blocks import Plan
 from edgetrain.fewbit import DERIVATIVES, codes, derivative_table, levels_q6, pack, to_q6, unpack
 from edgetrain.graph import Node
-from edgetrain.inference import accumulate, apply
+from edgetrain.inference import accumulate, apply, still_needed
 from edgetrain.model import Model
 from edgetrain.scheme import Quantization
 from edgetrain.settings import FULL_RATE
@@ -54,8 +54,7 @@ def forward(model: Model, plan: Plan, x: Int8, ops: ModuleType) -> tuple[Ints, K
             kept[f"index/{node.name}"] = ops.max_pool_index(values[node.inputs[0]], node.moving)
         if node.name in plan.codes:
             kept[f"code/{node.name}"] = _code(model, plan, node, values[node.inputs[0]])
-        needed = {name for later in plan.block.nodes[i + 1 :] for name in later.inputs}
-        values = {name: v for name, v in values.items() if name in needed or name == node.name}
+        values = still_needed(values, plan.block.nodes[i + 1 :], node)
     return values[plan.block.output], kept
 
 
@@ -79,18 +78,25 @@ def backward(
     """
     errors = {plan.block.output: [(e, exponent)]}
     for node in reversed(plan.block.nodes):
-        if node.name not in plan.active:
-            continue
-        e, exponent = step.merge(node.name, errors.pop(node.name))
-        if node.activation in ("relu", "relu6"):
-            e = e * _mask(step.model, plan, node, kept, e.shape)
-        for name in dict.fromkeys(node.inputs):
-            if name in plan.active:
-                part = _input_error(step, plan, node, kept, e, exponent)
-                errors.setdefault(name, []).extend([part] * node.inputs.count(name))
-        if node.name in plan.trained:
-            x = kept[f"value/{node.inputs[0]}"]
-            step.update_node(node, *gradients(step.model, node, x, e, step.ops), exponent, rate)
+        if node.name in plan.active:
+            _backward_node(step, plan, node, kept, errors, rate)
+
+
+def _backward_node(
+    step: Step, plan: Plan, node: Node, kept: Kept, errors: dict[str, list[tuple[Int8, int]]],
+    rate: int,
+) -> None:  # fmt: skip
+    """Take a node's error, pass it on to what the node reads, let the node learn."""
+    e, exponent = step.merge(node.name, errors.pop(node.name))
+    if node.activation in ("relu", "relu6"):
+        e = e * _mask(step.model, plan, node, kept, e.shape)
+    for name in dict.fromkeys(node.inputs):
+        if name in plan.active:
+            part = _input_error(step, plan, node, kept, e, exponent)
+            errors.setdefault(name, []).extend([part] * node.inputs.count(name))
+    if node.name in plan.trained:
+        x = kept[f"value/{node.inputs[0]}"]
+        step.update_node(node, *gradients(step.model, node, x, e, step.ops), exponent, rate)
 
 
 def gradients(model: Model, node: Node, x: Int8, e: Int8, ops: ModuleType) -> tuple[Int32, Int32]:

@@ -100,10 +100,13 @@ def _cuts(graph: Graph, choice: Choice) -> list[int]:
 
 
 def _possible_cuts(graph: Graph) -> list[int]:
-    """Positions just before a node with weights where a single value crosses."""
+    """Positions just before a node with weights where a single value crosses.
+
+    Not before the first, where nothing could learn, nor between a pool and its classifier.
+    """
     cuts = []
     last = graph.trainable[-1]
-    for i in range(1, len(graph.nodes)):
+    for i in range(graph.nodes.index(graph.trainable[0]) + 1, len(graph.nodes)):
         node = graph.nodes[i]
         feeds_classifier = node == last and is_convolutional(graph) and node.op == "dense"
         if node.has_weights and not feeds_classifier and _single_value_crosses(graph, i - 1):

@@ -43,6 +43,7 @@ def describe(model: Model | FloatModel) -> tuple[Json, Tensors]:
         "kind": "float_model" if is_float else "model",
         "input_shape": list(map(int, model.graph.input_shape)),
         "nodes": [_node_json(node) for node in model.graph.nodes],
+        "task": model.task,
     }
     if isinstance(model, FloatModel):
         return found, tensors
@@ -56,7 +57,6 @@ def describe(model: Model | FloatModel) -> tuple[Json, Tensors]:
             for name, (scale, zero_point) in model.scheme.activations.items()
         },
         "heads": {name: float(model.head_scales[name]) for name in model.heads},
-        "task": model.task,
         "history": list(model.history),
     }
     return found, tensors
@@ -71,10 +71,13 @@ def model_from(found: Json, tensors: Tensors) -> Model | FloatModel:
         ValueError: if the scales have no integer form.
     """
     graph = _graph(found)
+    task = found.get("task")
+    if task not in TASKS:
+        raise FileError(f"task must be one of {TASKS}, got {task!r:.40}")
     if found.get("kind") == "float_model":
         dtypes = (np.dtype(np.float32), np.dtype(np.float32))
         check_names(tensors, _names(graph, ("w", "b")))
-        return FloatModel(graph, _params(graph, tensors, *dtypes))
+        return FloatModel(graph, _params(graph, tensors, *dtypes), task)
     heads = {
         name: real(scale, f"the scale of head {name!r}")
         for name, scale in mapping(found.get("heads"), "heads").items()
@@ -82,9 +85,6 @@ def model_from(found: Json, tensors: Tensors) -> Model | FloatModel:
     names = _names(graph, ("w", "b", "scale"))
     check_names(tensors, [*names, *(f"head/{n}/{part}" for n in heads for part in ("w", "b"))])
     params = _params(graph, tensors, np.dtype(np.int8), np.dtype(np.int32))
-    task = found.get("task")
-    if task not in TASKS:
-        raise FileError(f"task must be one of {TASKS}, got {task!r:.40}")
     return Model(
         _scheme(graph, found, tensors),
         params,
@@ -245,9 +245,7 @@ def integer(value: object, what: str, low: int = 0, high: int = LARGEST) -> int:
     return value
 
 
-def integers(
-    value: object, what: str, length: int | None = None, low: int = 0
-) -> tuple[int, ...]:
+def integers(value: object, what: str, length: int | None = None, low: int = 0) -> tuple[int, ...]:
     """Return integers of a list, none below low, or raise FileError."""
     return tuple(integer(n, what, low) for n in items(value, what, length))
 

@@ -140,9 +140,7 @@ def _temporary(path: Path) -> Any:
     """Open a new file beside a path, and remove it at the end if it is still there."""
     temporary = None
     try:
-        target = path.resolve()
-        if target.exists() and not stat.S_ISREG(target.stat().st_mode):
-            raise FileError(f"{path} cannot be written: it is not a file")
+        target = _regular(path)
         temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
         with temporary.open("xb") as file:
             yield target, temporary, file
@@ -155,6 +153,14 @@ def _temporary(path: Path) -> Any:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _regular(path: Path) -> Path:
+    """Return where a path really lies; raise FileError if something else than a file is there."""
+    target = path.resolve()
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise FileError(f"{path} cannot be written: it is not a file")
+    return target
 
 
 def _sync_folder(folder: Path) -> None:

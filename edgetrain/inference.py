@@ -1,6 +1,6 @@
 """Run an int8 network, node by node."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 
 from edgetrain.arithmetic.rounding import Int8, Int32, quantize_multiplier
@@ -63,6 +63,14 @@ def infer(model: Model, x: Int8, ops: ModuleType) -> Int8:
         int8 (batch, *output shape).
     """
     values = {INPUT: x}
-    for node in model.graph.nodes:
+    nodes = model.graph.nodes
+    for i, node in enumerate(nodes):
         values[node.name] = apply(model, node, values, ops)
+        values = still_needed(values, nodes[i + 1 :], node)
     return values[model.graph.output.name]
+
+
+def still_needed(values: Mapping[str, Int8], later: Sequence[Node], node: Node) -> dict[str, Int8]:
+    """Forget the values that no later node reads; the newest, that of node, is kept."""
+    names = {node.name, *(name for other in later for name in other.inputs)}
+    return {name: value for name, value in values.items() if name in names}

@@ -29,6 +29,7 @@ class FloatModel:
     Attributes:
         graph: its shape.
         params: float32 weights and biases of every node that has them.
+        task: "classify", "regress" or "reconstruct" (the target is the input).
 
     Raises:
         ModelError: if parameters are missing, of the wrong shape or not finite.
@@ -36,6 +37,7 @@ class FloatModel:
 
     graph: Graph
     params: Mapping[str, Weights]
+    task: str = "classify"
 
     def __post_init__(self) -> None:
         check_params(self.graph, self.params)

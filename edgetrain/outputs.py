@@ -16,7 +16,7 @@ from edgetrain.backward import backward, ends_linear, forward
 from edgetrain.blocks import Plan
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT
-from edgetrain.inference import accumulate, apply
+from edgetrain.inference import accumulate, apply, still_needed
 from edgetrain.model import Float, Model
 from edgetrain.state import PROBABILITY_EXPONENT, output_span
 from edgetrain.step import ONE, Step
@@ -49,10 +49,12 @@ def outputs_q10(model: Model, y: Int8 | Int32, ops: ModuleType) -> Int32:
 def predict(model: Model, x: Int8, ops: ModuleType) -> Int32:
     """Run the network and return its outputs, int32 (batch, outputs), Q10."""
     values = {INPUT: x}
-    for node in model.graph.nodes:
+    nodes = model.graph.nodes
+    for i, node in enumerate(nodes):
         if ends_linear(model, node):
             return outputs_q10(model, accumulate(model, node, values[node.inputs[0]], ops), ops)
         values[node.name] = apply(model, node, values, ops)
+        values = still_needed(values, nodes[i + 1 :], node)
     return outputs_q10(model, values[model.graph.output.name], ops)
 
 

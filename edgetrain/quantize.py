@@ -29,7 +29,7 @@ def quantize(
     method: Method = "min_max",
     percentile: float = 99.9,
     headroom: float = 1.0,
-    task: str = "classify",
+    task: str | None = None,
 ) -> Model:
     """Quantize after training: int8 weights a channel, int8 activations a tensor.
 
@@ -39,7 +39,7 @@ def quantize(
         method: "min_max" takes the whole observed range, "percentile" cuts outliers off.
         percentile: of the values on either side that stay inside, in (50, 100].
         headroom: room for weights and activations to grow while training, 1 or more.
-        task: "classify", "regress" or "reconstruct".
+        task: "classify", "regress" or "reconstruct"; None for that of the float model.
 
     Returns:
         The int8 model.
@@ -79,7 +79,7 @@ def quantize(
             )
         codes = np.clip(np.rint(w / scale), -WEIGHT_MAX, WEIGHT_MAX)
         params[node.name] = Weights(codes.astype(np.int8), bias.astype(np.int32))
-    return Model(scheme, params, task=task)
+    return Model(scheme, params, task=task or model.task)
 
 
 def observe(

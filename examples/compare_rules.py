@@ -192,6 +192,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--task", choices=sorted(TASKS), action="append", help="default: all")
+    parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--write-readme", action="store_true", help="write the table and stop")
     options = parser.parse_args(arguments)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_readme(results)
         return
     for entry in ENTRIES:
-        if options.task and entry.task not in options.task:
+        if entry.task not in (options.task or TASKS) or options.only not in entry.name:
             continue
         found = compare(entry)
         print(f"{entry.task}: {entry.name}: {found}", flush=True)

@@ -51,13 +51,9 @@ def new(
     given = {"hidden": hidden, "channels": channels, "width": width}
     network = _network(name, found, seed, {k: v for k, v in given.items() if v is not None})
     network = _unit_input(network, found)
-    task = "reconstruct" if name == "autoencoder" else (
-        "regress" if found.is_regression else "classify")  # fmt: skip
-    save(
-        network if float_ else quantize(
-            network, found.x_train[:CALIBRATION], headroom=headroom, task=task),
-        output,
-    )  # fmt: skip
+    network = replace(network, task=options.task_of(network, found))
+    int8 = quantize(network, found.x_train[:CALIBRATION], headroom=headroom)
+    save(network if float_ else int8, output)
     graph = network.graph
     report(
         {

@@ -87,8 +87,8 @@ def data_for(path: Path, text: str | None, model: Model | FloatModel) -> Data:
 
 
 def task_of(model: FloatModel, data: Data) -> str:
-    """Say what a float model is for: its targets are numbers, or labels."""
-    return "regress" if data.is_regression else "classify"
+    """Say what a float model is for: what it says itself, or numbers where data have them."""
+    return "regress" if model.task == "classify" and data.is_regression else model.task
 
 
 def choice(text: str) -> Choice:

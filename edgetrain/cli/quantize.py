@@ -28,9 +28,6 @@ def quantize(
         str | None,
         typer.Option(help="Make heads for these blocks too: auto, residual, a number, names."),
     ] = None,
-    reconstruct: Annotated[
-        bool, typer.Option("--reconstruct", help="The target is the input (an autoencoder).")
-    ] = False,
     input_: options.Input = None,
     backend: options.Backend = None,
     seed: options.Seed = 0,
@@ -46,7 +43,7 @@ def quantize(
     found = options.data_for(data, input_, network)
     check_writable(output)
     _, ops = options.backend(backend)
-    task = "reconstruct" if reconstruct else options.task_of(network, found)
+    task = options.task_of(network, found)
     key = options.canonical(method, ("min_max", "percentile"), "--method")
     int8 = quantize_model(
         network, found.x_train[:samples],

@@ -19,7 +19,7 @@ from edgetrain.arithmetic.randomness import PERTURB, Key, stream_key
 from edgetrain.arithmetic.rounding import Int8, Int32, Int64, Ints, quantize_multiplier
 from edgetrain.backward import ends_linear, gradients, opened
 from edgetrain.graph import INPUT, Node
-from edgetrain.inference import accumulate, apply, finish
+from edgetrain.inference import accumulate, apply, finish, still_needed
 from edgetrain.model import Model
 from edgetrain.outputs import loss_error, outputs_q10
 from edgetrain.settings import Settings
@@ -63,7 +63,8 @@ def outputs(step: Step, nodes: Sequence[Node], query: int, sign: int, x: Int8) -
     """Return the network's Q10 outputs with all nodes perturbed by ``sign * u``."""
     model, ops = step.model, step.ops
     values: dict[str, Int8] = {INPUT: x}
-    for node in model.graph.nodes:
+    for i, node in enumerate(model.graph.nodes):
+        values = still_needed(values, model.graph.nodes[i:], node)
         if not node.has_weights:
             values[node.name] = apply(model, node, values, ops)
             continue
@@ -100,22 +101,28 @@ def learn(
     values: dict[str, Int8] = {INPUT: x}
     result: Int8 | Int32 = x
     for i, node in enumerate(model.graph.nodes):
+        values = still_needed(values, model.graph.nodes[i:], node)
         if ends_linear(model, node):
             result = accumulate(model, node, values[node.inputs[0]], ops)
         else:
             result = values[node.name] = apply(model, node, values, ops)
         if node in nodes:
-            e, exponent = estimate(step, node, differences, uses_sign, result)
-            source = values[node.inputs[0]]
-            step.update_node(node, *gradients(model, node, source, e, ops), exponent)
-        needed = {name for later in model.graph.nodes[i:] for name in later.inputs}
-        values = {name: v for name, v in values.items() if name in needed or name == node.name}
+            _learn_layer(step, node, differences, uses_sign, values[node.inputs[0]], result)
     last = model.graph.output
     e, exponent, loss = loss_error(step, last.name, outputs_q10(model, result, ops), y)
     if exact:
         source = values[last.inputs[0]]
         step.update_node(last, *gradients(model, last, source, e, ops), exponent)
     return loss
+
+
+def _learn_layer(
+    step: Step, node: Node, differences: Sequence[Int64], uses_sign: bool, source: Int8,
+    result: Int8 | Int32,
+) -> None:  # fmt: skip
+    """Let a layer learn from its estimated error, which is forgotten then."""
+    e, exponent = estimate(step, node, differences, uses_sign, result)
+    step.update_node(node, *gradients(step.model, node, source, e, step.ops), exponent)
 
 
 def estimate(

@@ -16,7 +16,7 @@ from edgetrain.arithmetic.losses import LOGIT_BITS, PROBABILITY_BITS, softmax
 from edgetrain.arithmetic.randomness import PERTURB, random_below, stream_key
 from edgetrain.arithmetic.rounding import INT32_MAX, Int8, Int32, Int64, Ints, quantize_multiplier
 from edgetrain.backward import backward, forward
-from edgetrain.blocks import Choice, plan, select, split
+from edgetrain.blocks import Choice, Plan, plan, select, split
 from edgetrain.errors import RuleError
 from edgetrain.model import Model
 from edgetrain.outputs import check_labels, learn_last_block
@@ -70,16 +70,23 @@ def learn(step: Step, x: Int8, y: Ints, symmetric: bool, hard: bool, blocks: Cho
     *early, last = (plan(b, trained, step.settings.bits) for b in split(model.graph, blocks))
     state = State(step.number, dict(step.tensors))
     for current in early:
-        name = current.block.output
-        result, kept = forward(model, current, x, step.ops)
-        rows = result.reshape(-1, result.shape[-1])
-        channels = _channels(model, state, name, rows, len(x), step.ops)
-        e, exponent = _channel_error(step, name, channels, y, symmetric, hard)
-        e, exponent = heads.learn(step, name, rows, rows.shape, e, exponent)
-        if current.trained:
-            backward(step, current, kept, e.reshape(result.shape), exponent, EARLY_RATE)
-        x = result
+        x = _learn_block(step, current, state, x, y, symmetric, hard)
     return learn_last_block(step, last, x, y).astype(np.int64)
+
+
+def _learn_block(
+    step: Step, plan: Plan, state: State, x: Int8, y: Ints, symmetric: bool, hard: bool
+) -> Int8:
+    """Let a block learn from its channels; return its result, and forget all else of it."""
+    model, name = step.model, plan.block.output
+    result, kept = forward(model, plan, x, step.ops)
+    rows = result.reshape(-1, result.shape[-1])
+    channels = _channels(model, state, name, rows, len(x), step.ops)
+    e, exponent = _channel_error(step, name, channels, y, symmetric, hard)
+    e, exponent = heads.learn(step, name, rows, rows.shape, e, exponent)
+    if plan.trained:
+        backward(step, plan, kept, e.reshape(result.shape), exponent, EARLY_RATE)
+    return result
 
 
 def _channels(

@@ -85,18 +85,22 @@ class MonoForward:
         step = Step(model, state, self.settings, ops, seed, len(x))
         *early, last = self.plans(model)
         for current in early:
-            name = current.block.output
-            result, kept = forward(model, current, x, ops)
-            pooled = heads.features(model, name, result, ops)
-            outputs = heads.logits(model, state, name, pooled, ops)
-            e, exponent, _ = loss_error(step, name, outputs, y)
-            e, exponent = heads.learn(step, name, pooled, result.shape, e, exponent)
-            if current.trained and state.step >= self._warmup(model, current.block):
-                backward(step, current, kept, e, exponent, self._early_rate(model))
-            x = result
+            x = self._learn(step, current, state, x, y)
         loss = learn_last_block(step, last, x, y)
         metrics = {"loss": int(loss.sum(dtype=np.int64)), "saturated": step.saturated}
         return *step.result(), metrics
+
+    def _learn(self, step: Step, plan: Plan, state: State, x: Int8, y: Ints) -> Int8:
+        """Let a block learn from its head; return its result, and forget all else of it."""
+        model, ops, name = step.model, step.ops, plan.block.output
+        result, kept = forward(model, plan, x, ops)
+        pooled = heads.features(model, name, result, ops)
+        outputs = heads.logits(model, state, name, pooled, ops)
+        e, exponent, _ = loss_error(step, name, outputs, y)
+        e, exponent = heads.learn(step, name, pooled, result.shape, e, exponent)
+        if plan.trained and state.step >= self._warmup(model, plan.block):
+            backward(step, plan, kept, e, exponent, self._early_rate(model))
+        return result
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Predict with the last output or with all heads; see `Rule.predict`."""

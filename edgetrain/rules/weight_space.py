@@ -24,7 +24,7 @@ from edgetrain.arithmetic.rounding import (
 from edgetrain.backward import ends_linear, gradients
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
-from edgetrain.inference import accumulate, apply
+from edgetrain.inference import accumulate, apply, still_needed
 from edgetrain.model import Model, Weights
 from edgetrain.outputs import loss_error, outputs_q10, predict
 from edgetrain.settings import Settings
@@ -124,7 +124,8 @@ def _clean_pass(step: Step, exact: bool, x: Int8, y: Ints) -> Int32:
     model, ops = step.model, step.ops
     values: dict[str, Int8] = {INPUT: x}
     result: Int8 | Int32 = x
-    for node in model.graph.nodes:
+    for i, node in enumerate(model.graph.nodes):
+        values = still_needed(values, model.graph.nodes[i:], node)
         source = values[node.inputs[0]]
         if ends_linear(model, node):
             result = accumulate(model, node, source, ops)
