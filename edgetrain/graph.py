@@ -187,8 +187,9 @@ def _output_shape(node: Node, shapes: Mapping[str, Shape]) -> Shape:
 def _window_shape(node: Node, source: Shape) -> Shape:
     """Return the shape that a convolution or pool makes."""
     window, channels = node.moving, source[2]
-    height, width = window.output_size(source[0], source[1])
-    if min(height, width) < 1 or min(*window.kernel, *window.stride) < 1 or min(window.padding) < 0:
+    moves = min(*window.kernel, *window.stride) >= 1 and min(window.padding) >= 0
+    height, width = window.output_size(source[0], source[1]) if moves else (0, 0)
+    if min(height, width) < 1:
         raise ModelError(f"node {node.name!r}: {window} does not fit a sample of shape {source}")
     if node.op == "conv2d":
         if window.groups < 1 or channels % window.groups or node.n_out % window.groups:

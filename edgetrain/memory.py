@@ -52,7 +52,7 @@ def plans(model: Model, batch: int = 1, settings: Settings | None = None) -> lis
         >>> model = quantize(mlp((16,), 4, hidden=(32, 32)), np.ones((8, 16), np.float32))
         >>> rows = {(row.rule, row.blocks): row.arena_bytes for row in plans(model)}
         >>> rows["inference", "-"], rows["mono_forward", "layer"], rows["backprop", "network"]
-        (64, 196, 272)
+        (64, 228, 272)
     """
     settings = replace(settings or Settings(), batch=batch)
     if model.task != "classify":

@@ -22,7 +22,7 @@ from edgetrain.model import Model
 from edgetrain.rules import Metrics, Rule, configured
 from edgetrain.settings import Loss
 from edgetrain.state import State, trace
-from edgetrain.watch import Options, Watcher, open_log
+from edgetrain.watch import KEPT, Options, Watcher, open_log
 
 OnStep = Callable[[int, Model, State], None]
 Stopped = Literal["done", "early", "interrupted"]
@@ -30,7 +30,7 @@ Stopped = Literal["done", "early", "interrupted"]
 
 @dataclass(frozen=True)
 class Result:
-    """What a run made.
+    """What a run made; `save_checkpoint` takes three of its values.
 
     Attributes:
         model: the trained network.
@@ -40,6 +40,7 @@ class Result:
             what validation measured.
         stopped: "done", "early" (validation got no better) or "interrupted" (by Ctrl-C).
         seconds: of this call.
+        extra: what a checkpoint of the run holds beside model and state.
     """
 
     model: Model
@@ -48,6 +49,7 @@ class Result:
     history: tuple[dict[str, Any], ...]
     stopped: Stopped
     seconds: float
+    extra: dict[str, Any]
 
 
 def stream(
@@ -104,7 +106,8 @@ def fit(
         on_step: called after each step with its number, model and state.
 
     Returns:
-        The result; with Ctrl-C, what was reached (and the checkpoint is written).
+        The result; with Ctrl-C, what was reached (and the checkpoint is written, if one is
+        asked for).
 
     Raises:
         DataError: if the data do not fit the model.
@@ -141,9 +144,9 @@ def fit(
         "base": trace(model, State()), "data": f"{crc32(y.tobytes(), crc32(x.tobytes())):08x}",
         "seed": seed, "batch": batch, "rule": repr(rule),
     }  # fmt: skip
-    state = rule.init(model)
+    state, kept = rule.init(model), None
     if options.resume:
-        model, state = resume(options.resume, identity)
+        model, state, kept = resume(options.resume, identity, state)
     if options.checkpoint:
         check_writable(options.checkpoint)
 
@@ -156,12 +159,22 @@ def fit(
 
     run = stream(rule, model, state, batches(), ops=ops, seed=seed)
     with open_log(options.log) as log:
-        watcher = Watcher(rule, data, ops, options, per_epoch, batch, log)
+        watcher = Watcher(rule, data, ops, options, per_epoch, batch, log, **(kept or {}))
         return _watch(run, model, state, watcher, identity, on_step)
 
 
-def resume(path: Path, identity: dict[str, Any]) -> tuple[Model, State]:
+def resume(
+    path: Path, identity: dict[str, Any], start: State
+) -> tuple[Model, State, dict[str, Any]]:
     """Load a checkpoint of this very run.
+
+    Args:
+        path: of the checkpoint.
+        identity: what must be equal.
+        start: the state at the start of the run, whose tensors have the names and shapes.
+
+    Returns:
+        Model, state, and what the run's watcher had counted.
 
     Raises:
         FileError: if the file is no checkpoint, or of another model, data, rule, seed or batch.
@@ -173,7 +186,24 @@ def resume(path: Path, identity: dict[str, Any]) -> tuple[Model, State]:
                 f"{path} is a checkpoint of another run: its {name} is {extra.get(name)!r}, "
                 f"here it is {wanted!r}"
             )
-    return model, state
+    if _layout(state) != _layout(start):
+        raise FileError(f"{path} is damaged: its state is not one of this rule and model")
+    kept = extra.get("watch")
+    if (
+        not isinstance(kept, dict)
+        or set(kept) != set(KEPT)
+        or not all(map(_is_count, kept.values()))
+    ):
+        raise FileError(f"{path} is damaged: it lacks the counts of its epoch")
+    return model, state, kept
+
+
+def _is_count(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
+
+
+def _layout(state: State) -> dict[str, Any]:
+    return {name: (tensor.dtype, tensor.shape) for name, tensor in state.tensors.items()}
 
 
 def _watch(
@@ -183,9 +213,9 @@ def _watch(
     """Take the steps, log, validate and keep checkpoints."""
     options, started = watcher.options, time.perf_counter()
     history: list[dict[str, Any]] = []
-    stopped: Stopped = "done"
+    stopped: Stopped = "early" if watcher.is_enough else "done"
     try:
-        for model, state, metrics in run:
+        for model, state, metrics in () if watcher.is_enough else run:
             watcher.add(metrics)
             if options.trace_every and state.step % options.trace_every == 0:
                 watcher.write({"step": state.step, "trace": trace(model, state)})
@@ -194,18 +224,21 @@ def _watch(
             if on_step:
                 on_step(state.step, model, state)
             if options.checkpoint and state.step % options.checkpoint_every == 0:
-                save_checkpoint(options.checkpoint, model, state, identity)
+                save_checkpoint(options.checkpoint, model, state, identity | watcher.kept)
             if watcher.is_enough:
                 stopped = "early"
                 break
     except KeyboardInterrupt:
         stopped = "interrupted"
+    extra = identity | watcher.kept
     if watcher.steps:
         history.append(watcher.record(model, state, time.perf_counter() - started))
+        if state.step % watcher.per_epoch == 0:  # else a resumed run has not measured here
+            extra = identity | watcher.kept
     if options.checkpoint:
-        save_checkpoint(options.checkpoint, model, state, identity)
+        save_checkpoint(options.checkpoint, model, state, extra)
     seconds = time.perf_counter() - started
-    return Result(model, state, state.step, tuple(history), stopped, seconds)
+    return Result(model, state, state.step, tuple(history), stopped, seconds, extra)
 
 
 __all__ = ["Options", "Result", "fit", "resume", "stream"]

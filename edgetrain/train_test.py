@@ -15,11 +15,11 @@ from edgetrain import fixed
 from edgetrain.architectures import autoencoder, mlp
 from edgetrain.data import Data, digits
 from edgetrain.errors import DataError, FileError, RuleError
-from edgetrain.files import load_checkpoint, save
+from edgetrain.files import load_checkpoint, save, save_checkpoint
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardForward, MonoForward
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
-from edgetrain.state import trace
+from edgetrain.state import State, trace
 from edgetrain.train import fit
 from edgetrain.watch import Options
 
@@ -167,6 +167,73 @@ def test_validation_is_measured_and_stops_a_run_that_gets_no_better(model, data)
     assert all("validation_accuracy" in record for record in result.history)
 
 
+def test_an_early_stop_comes_at_the_same_step_after_a_resume(model, data, tmp_path):
+    path = tmp_path / "run.checkpoint"
+    rule = Backprop(settings=Settings(learning_rate=2**-3))
+    common = {"rule": rule, "epochs": 60}
+    watch = {"validation": 0.25, "patience": 2}
+    whole = run(model, data, **common, options=Options(**watch))
+    assert whole.stopped == "early"
+
+    def stop(step, current, state):
+        if step == whole.steps - 13:  # in the middle of an epoch of 9 steps
+            raise KeyboardInterrupt
+
+    run(model, data, **common, options=Options(**watch, checkpoint=path), on_step=stop)
+    again = Options(**watch, resume=path, checkpoint=path)
+    rest, nothing = (run(model, data, **common, options=again) for _ in range(2))
+
+    for result in (rest, nothing):
+        assert (result.stopped, result.steps) == ("early", whole.steps)
+        assert trace(result.model, result.state) == trace(whole.model, whole.state)
+    assert nothing.history == ()
+    last, expected = ({**r.history[-1], "seconds": 0} for r in (rest, whole))
+    assert last == expected
+
+
+@pytest.mark.parametrize("rule", [RULE, Backprop(), ForwardForward(), ForwardGradient()])
+def test_every_rule_resumes_to_the_same_bits(model, data, tmp_path, rule):
+    path = tmp_path / "run.checkpoint"
+    whole = run(model, data, rule, steps=9)
+
+    def stop(step, current, state):
+        if step == 4:
+            raise KeyboardInterrupt
+
+    run(model, data, rule, steps=9, options=Options(checkpoint=path), on_step=stop)
+    rest = run(model, data, rule, steps=9, options=Options(resume=path))
+
+    assert trace(rest.model, rest.state) == trace(whole.model, whole.state)
+
+
+@pytest.mark.parametrize("damage", ["lost", "reshaped", "uncounted", "miscounted"])
+def test_a_damaged_checkpoint_of_this_run_is_refused(model, data, tmp_path, damage):
+    path = tmp_path / "run.checkpoint"
+    run(model, data, steps=4, options=Options(checkpoint=path))
+    current, state, extra = load_checkpoint(path)
+    tensors = dict(state.tensors)
+    if damage == "lost":
+        del tensors["exponents"]
+    if damage == "reshaped":
+        tensors["exponents"] = tensors["exponents"][1:]
+    if damage == "uncounted":
+        del extra["watch"]
+    if damage == "miscounted":
+        extra["watch"]["steps"] = "three"
+    save_checkpoint(path, current, State(2, tensors), extra)
+
+    with pytest.raises(FileError, match="is damaged"):
+        run(model, data, steps=4, options=Options(resume=path))
+
+
+def test_a_log_on_a_full_disk_is_one_sentence(model, data):
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full on this system")
+
+    with pytest.raises(FileError, match=r"the log /dev/full cannot be written: No space left"):
+        run(model, data, steps=3, options=Options(log=Path("/dev/full")))
+
+
 def test_patience_without_validation_is_refused():
     with pytest.raises(ValueError, match="validation share"):
         Options(patience=3)
@@ -215,7 +282,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, t
     command = [
         sys.executable, "-m", "edgetrain", "train", str(base), "--data", str(archive),
         "--backend", "numpy", "--steps", "1500", "--batch", "16", "--json",
-        "--checkpoint-every", "10",
+        "--checkpoint-every", "10", "-o", str(tmp_path / "tuned.safetensors"),
     ]  # fmt: skip
     whole = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     path = tmp_path / "run.checkpoint"
@@ -233,6 +300,6 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, t
     )
     expected, reached = (json.loads(r.stdout.splitlines()[-1]) for r in (whole, rest))
 
-    assert started.returncode == 0
+    assert started.returncode == 130
     assert (stopped["stopped"], stopped["steps"] < 1500) == ("interrupted", True)
     assert reached["trace"] == expected["trace"] != stopped["trace"]

@@ -17,6 +17,8 @@ from edgetrain.rules import Metrics, Rule
 from edgetrain.state import State
 
 CHECKPOINT_STEPS = 500
+KEPT = ("loss", "saturated", "steps", "best", "worse")
+"""What a watcher has counted, and a run that is resumed goes on with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,11 @@ class Watcher:
     options: Options
     per_epoch: int
     batch: int
-    log: IO[str] | None
+    log: IO[bytes] | None
     loss: int = 0
     saturated: int = 0
     steps: int = 0
-    best: float = float("-inf")
+    best: float | None = None
     worse: int = 0
 
     def add(self, metrics: Metrics) -> None:
@@ -86,17 +88,30 @@ class Watcher:
             measured = evaluate(self.rule, model, state, x, y, ops=self.ops)
             found |= {f"validation_{k}": v for k, v in measured.items() if k != "samples"}
             score = measured.get("accuracy", -measured.get("squared_error", 0.0))
-            self.worse = 0 if score > self.best else self.worse + 1
-            self.best = max(self.best, score)
+            better = self.best is None or score > self.best
+            self.worse, self.best = (0, score) if better else (self.worse + 1, self.best)
         self.loss = self.saturated = self.steps = 0
         self.write(found)
         return found
 
     def write(self, record: dict[str, Any]) -> None:
-        """Add a line to the log, if there is one."""
-        if self.log:
-            self.log.write(json.dumps(record) + "\n")
-            self.log.flush()
+        """Add a line to the log, if there is one.
+
+        Raises:
+            FileError: if it cannot be written, as on a full disk.
+        """
+        try:
+            if self.log:
+                self.log.write(f"{json.dumps(record)}\n".encode())
+        except OSError as error:
+            raise FileError(
+                f"the log {self.options.log} cannot be written: {error.strerror}"
+            ) from error
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a checkpoint must hold so that a resumed run logs and stops as this one."""
+        return {"watch": {name: getattr(self, name) for name in KEPT}}
 
     @property
     def is_enough(self) -> bool:
@@ -105,13 +120,13 @@ class Watcher:
 
 
 @contextlib.contextmanager
-def open_log(path: Path | None) -> Iterator[IO[str] | None]:
-    """Open a file for lines of JSON."""
+def open_log(path: Path | None) -> Iterator[IO[bytes] | None]:
+    """Open a file for lines of JSON, without a buffer: a line is there when it was written."""
     if path is None:
         yield None
         return
     try:
-        file = path.open("a", encoding="utf-8")
+        file = path.open("ab", buffering=0)
     except OSError as error:
         raise FileError(f"the log {path} cannot be written: {error.strerror}") from error
     with file:

@@ -132,6 +132,12 @@ def test_normalizing_is_division_by_the_root_mean_square(zero_point):
     np.testing.assert_allclose(normalize(x, zero_point), np.minimum(want, 127), atol=1.5)
 
 
+def test_normalized_codes_are_rounded_to_nearest():
+    x = np.array([[1, 7]], np.int8)  # their root mean square is 5: 6.4 and 44.8
+
+    assert normalize(x, 0).tolist() == [[6, 45]]
+
+
 def test_the_length_of_the_input_does_not_matter():
     x = layer(np.random.default_rng(5), -128, rms=(12, 24))
     twice = (2 * (x.astype(int) + 128) - 128).astype(np.int8)

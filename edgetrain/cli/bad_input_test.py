@@ -135,6 +135,20 @@ def test_a_learning_rate_that_cannot_be(refused, model, rate, words):
     assert words in refused(*train(model, "digits.npz", "--learning-rate", rate))
 
 
+@pytest.mark.parametrize("width", ["0", "-1", "nan", "inf"])
+def test_a_width_that_cannot_be(refused, width):
+    command = ("new", "--arch", "mobilenet_v1", "--data", "digits.npz", "-o", "never.st")
+
+    assert "--width must be" in refused(*command, "--width", width)
+
+
+def test_sizes_that_the_architecture_does_not_take(refused):
+    for arch, sizes in (("autoencoder", "8,8"), ("ds_cnn", "8,8"), ("mlp", "8,x"), ("cnn", "²")):
+        option = "--hidden" if arch in ("mlp", "autoencoder") else "--channels"
+        command = ("new", "--arch", arch, "--data", "digits.npz", "-o", "never.st")
+        assert f"{option}" in refused(*command, option, sizes)
+
+
 def test_an_option_that_the_rule_does_not_have(refused, model):
     sentence = refused(*train(model, "digits.npz", "--rule", "backprop", "--queries", "2"))
 

@@ -1,9 +1,12 @@
 """The command line as a person uses it: whole commands in a folder of their own."""
 
+import json
+
 import numpy as np
 import pytest
 
 from edgetrain import __version__
+from edgetrain.cli import train
 from edgetrain.cli.app import VERBS
 from edgetrain.files import load
 
@@ -90,6 +93,38 @@ def test_a_float_model_is_quantized_and_trained(report):
     assert trained["steps"] == 2
 
 
+def test_ctrl_c_keeps_a_checkpoint_where_the_output_would_be(edgetrain, folder, model, monkeypatch):
+    """The model that was asked for stays as it was, even if it is the output too."""
+    (folder / "mine.st").write_bytes((folder / model).read_bytes())
+    command = ("train", "mine.st", "--data", "digits.npz", "--steps", "8", "-o", "mine.st",
+               "--json")  # fmt: skip
+    whole = json.loads(edgetrain(*command[:-3], "--json")[1].splitlines()[-1])
+
+    def interrupt(update, *_):
+        def count(step, model, state):
+            if step == 3:
+                raise KeyboardInterrupt
+
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_progress", interrupt)
+        code, out, err = edgetrain(*command)
+    stopped = json.loads(out.splitlines()[-1])
+
+    assert (code, stopped["stopped"], stopped["steps"]) == (130, "interrupted", 3)
+    assert "--resume mine.st.checkpoint" in err
+    assert (folder / "mine.st").read_bytes() == (folder / model).read_bytes()
+    code, out, _ = edgetrain(*command, "--resume", stopped["checkpoint"])
+    assert (code, json.loads(out.splitlines()[-1])["trace"]) == (0, whole["trace"])
+
+
+def test_an_autoencoder_has_hidden_layers_of_one_size(report):
+    report("new", "--arch", "autoencoder", "--hidden", "16", "--data", "digits.npz", "-o", "a.st")
+
+    assert load("a.st").graph.by_name["hidden1"].n_out == 16
+
+
 def test_heads_are_made_without_touching_the_weights(report):
     report("new", "--arch", "cnn", "--data", "digits.npz", "-o", "plain.st")
     found = report("heads", "plain.st", "--data", "digits.npz", "--blocks", "2", "-o", "heads.st")
@@ -106,6 +141,13 @@ def test_doctor_says_what_is_here(report):
 
     assert found["edgetrain"] == __version__
     assert found["numpy"] == np.__version__
+    assert found["cache"]
+
+
+def test_doctor_says_when_compiled_kernels_cannot_be_kept(report, folder, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder / "digits.npz" / "below"))
+
+    assert "set NUMBA_CACHE_DIR" in report("doctor")["missing"][-1]
 
 
 def test_tables_are_printed_for_people(edgetrain, model):

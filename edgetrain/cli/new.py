@@ -17,6 +17,7 @@ from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
 
 CALIBRATION = 512
+MAX_WIDTH = 16
 
 
 def new(
@@ -25,7 +26,8 @@ def new(
     arch: Annotated[str, typer.Option("--arch", help=", ".join(ARCHITECTURES))],
     input_: options.Input = None,
     hidden: Annotated[
-        str | None, typer.Option(help="mlp: units of the hidden layers, as 128,64.")
+        str | None,
+        typer.Option(help="mlp: units of the hidden layers, as 128,64; autoencoder: one number."),
     ] = None,
     channels: Annotated[
         str | None,
@@ -73,7 +75,10 @@ def _network(name: str, data: Data, seed: int, given: dict[str, Any]) -> FloatMo
     for option, value in given.items():
         if option not in known:
             raise ValueError(f"--{option} is no option of {name}")
-        arguments[option] = value if option == "width" else _sizes(value, name, option)
+        if option == "width" and not 0 < value <= MAX_WIDTH:
+            raise ValueError(f"--width must be in (0, {MAX_WIDTH}], got {value}")
+        many = isinstance(known[option].default, tuple)
+        arguments[option] = value if option == "width" else _sizes(value, name, option, many)
     if name == "autoencoder":
         outputs = math.prod(data.input_shape)
     else:
@@ -81,13 +86,13 @@ def _network(name: str, data: Data, seed: int, given: dict[str, Any]) -> FloatMo
     return function(data.input_shape, outputs, seed, **arguments)
 
 
-def _sizes(text: str, name: str, option: str) -> int | tuple[int, ...]:
+def _sizes(text: str, name: str, option: str, many: bool) -> int | tuple[int, ...]:
     """Read sizes with commas; a single number where the architecture takes one."""
     parts = text.split(",")
-    if not all(part.isdigit() and int(part) > 0 for part in parts):
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ValueError(f"--{option} must be positive numbers with commas, got {text!r}")
     sizes = tuple(int(part) for part in parts)
-    if name not in ("ds_cnn", "resnet8"):
+    if many:
         return sizes
     if len(sizes) > 1:
         raise ValueError(f"--{option} of {name} must be one number, got {text!r}")

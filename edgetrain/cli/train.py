@@ -13,7 +13,7 @@ from edgetrain.cli import options
 from edgetrain.cli.console import Bar, note, report
 from edgetrain.data import Data
 from edgetrain.evaluate import evaluate, targets
-from edgetrain.files import check_writable, load, save
+from edgetrain.files import check_writable, load, save, save_checkpoint
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
 from edgetrain.settings import Loss, Settings
@@ -22,6 +22,8 @@ from edgetrain.train import OnStep, Result, fit
 from edgetrain.watch import CHECKPOINT_STEPS, Options
 
 Given = dict[str, Any]
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
 
 
 def train(
@@ -80,6 +82,7 @@ def train(
     """Train an int8 model on data, in pure integers.
 
     Accuracy is measured on the test part of the data, before and after, as the rule predicts.
+    Ctrl-C leaves a checkpoint (OUTPUT.checkpoint, if no other is named) instead of the output.
 
     Example: `edgetrain train model.safetensors --data new.npz --rule mono-forward --epochs 5
     -o tuned.safetensors`
@@ -125,11 +128,18 @@ def train(
         "stopped": result.stopped,
         "saturated": sum(record["saturated"] for record in result.history),
     }
-    if output:
+    if result.stopped == "interrupted":
+        kept = checkpoint or (output and output.with_name(f"{output.name}.checkpoint"))
+        if kept and not checkpoint:
+            save_checkpoint(kept, result.model, result.state, result.extra)
+        summary["checkpoint"] = kept and str(kept)
+    elif output:
         save(_signed(result, summary), output)
         summary["model"] = str(output)
     report(summary, json)
-    _advise(result, summary["saturated"])
+    _advise(result, summary)
+    if result.stopped == "interrupted":
+        raise typer.Exit(INTERRUPTED)
 
 
 def _load(model: Path, data: Path, shape: str | None) -> tuple[Model, Data]:
@@ -184,9 +194,13 @@ def _signed(result: Result, summary: Given) -> Model:
     return replace(result.model, history=(*result.model.history, line))
 
 
-def _advise(result: Result, saturated: int) -> None:
+def _advise(result: Result, summary: Given) -> None:
     """Say what a person should know about a run."""
     if result.stopped == "interrupted":
-        note(f"interrupted after {result.steps} steps; --resume goes on from a --checkpoint")
-    if saturated:
+        kept = summary["checkpoint"]
+        note(
+            f"interrupted after {result.steps} steps; "
+            + (f"go on with --resume {kept}" if kept else "nothing kept: no -o, no --checkpoint")
+        )
+    if saturated := summary["saturated"]:
         note(f"{saturated} updates were saturated: a smaller --learning-rate may be better")
