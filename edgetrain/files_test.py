@@ -761,8 +761,23 @@ def test_images_that_no_machine_can_hold_are_refused(path, edits):
     content = saved(path, int8(cnn((8, 8, 1), 3, channels=(2, 2))))  # of weights for any size
     path.write_bytes(edited(content, edit))
 
-    with pytest.raises(FileError, match="at most|padding"):
+    with pytest.raises(FileError, match=r"at most|padding"):
         load(path)
+
+
+def test_an_input_that_no_machine_can_hold_is_refused(path):
+    nodes = (Node("pool", "global_average_pool", (INPUT,)), Node("last", "dense", ("pool",), 2))
+    content = saved(path, drawn(Graph((2, 2, 3), nodes)))
+    path.write_bytes(edited(content, set_("input_shape", value=[HUGE, HUGE, 3])))
+
+    with pytest.raises(FileError, match="at most"):
+        load(path)
+
+
+def test_an_activation_of_huge_numbers_loads_without_a_warning(path, model):
+    path.write_bytes(edited(saved(path, model), set_("activations", "depthwise", 0, value=1e38)))
+
+    assert load(path).scheme.activations["depthwise"].scale == 1e38
 
 
 def test_an_edit_without_a_lie_is_no_error(path, model):

@@ -100,7 +100,7 @@ ENTRIES = (
     Entry("rotated", "forward_gradient, activity, exact head", ACTIVITY, (0.01, 0.03, 0.1), 2000,
           batch=128, bar=76.0),
     Entry("rotated", "forward_gradient, activity, same head", ACTIVITY_SAME, (0.015, 0.03, 0.06),
-          2000, batch=128, bar=76.0),
+          2000, batch=512, bar=76.0),
     Entry("rotated", "forward_gradient, weight, same head", WEIGHT_SAME, (0.015, 0.03, 0.06), 2000,
           batch=512, bar=71.0, weights="w16"),
     Entry("rotated", "forward_gradient, weight, exact head", WEIGHT, (0.03, 0.06), 2000,

@@ -81,7 +81,8 @@ def train(
 ) -> None:
     """Train an int8 model on data, in pure integers.
 
-    Accuracy is measured on the test part of the data, before and after, as the rule predicts.
+    Accuracy is measured on the test part of the data: before, after (as the rule predicts), and
+    of the model by itself (as `edgetrain evaluate` and an inference engine do).
     Ctrl-C leaves a checkpoint (OUTPUT.checkpoint, if no other is named) instead of the output.
 
     Example: `edgetrain train model.safetensors --data new.npz --rule mono-forward --epochs 5
@@ -116,12 +117,14 @@ def train(
             options=watch, on_step=_progress(update, steps, epochs, len(found.x_train), batch),
         )  # fmt: skip
     after = evaluate(chosen, result.model, result.state, found.x_test, found.y_test, ops=ops)
+    plain = evaluate(None, result.model, None, found.x_test, found.y_test, ops=ops)
     summary = {
         "rule": options.canonical(rule, RULES, "--rule"),
         "backend": name,
         "steps": result.steps,
         **{f"{key}_before": value for key, value in before.items() if key != "samples"},
         **{f"{key}_after": value for key, value in after.items() if key != "samples"},
+        **{f"{key}_of_model": value for key, value in plain.items() if key != "samples"},
         "trace": trace(result.model, result.state),
         "seconds": round(result.seconds, 3),
         "learning_rate": chosen.settings.learning_rate,
