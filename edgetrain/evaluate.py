@@ -37,6 +37,8 @@ def targets(model: Model, x: Float, y: NDArray[np.generic], name: str = "y") -> 
         DataError: if labels or targets do not fit the model's outputs.
     """
     if model.task == "reconstruct":
+        if len(y) != len(x):
+            raise DataError(f"{name} must have one entry a sample ({len(x)}), got {len(y)}")
         return targets_q10(model, x.reshape(len(x), -1))
     outputs = model.graph.output_size
     if model.task == "regress":

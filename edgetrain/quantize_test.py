@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from edgetrain import fixed
@@ -231,8 +231,9 @@ def test_every_value_of_a_random_network_is_near_the_real_one(graph, middle, see
     rng = np.random.default_rng(seed)
     x = (rng.uniform(-1, 1, (6, *graph.input_shape)) + middle).astype(np.float32)
     real = balanced(graph, x, seed)
-    model = quantize(real, x)
     wanted = forward(real, x)
+    assume(min(float(value.std()) for value in wanted.values()) > 1e-2)  # nothing is dead
+    model = quantize(real, x)
     values = {INPUT: model.quantize_input(x)}
     for node in graph.nodes:
         values[node.name] = apply(model, node, values, fixed)
@@ -240,7 +241,7 @@ def test_every_value_of_a_random_network_is_near_the_real_one(graph, middle, see
         found = scale * (values[node.name].astype(float) - zero_point)
         step = max(scale, np.ptp(wanted[node.name]) / 255)
         rough = np.sqrt(((found - wanted[node.name]) ** 2).mean()) / step
-        assert rough < LIMIT, (node, rough)
+        assert rough < 6, (node, rough)
 
 
 def test_sigmoid_and_tanh_have_the_scales_of_tensorflow_lite():

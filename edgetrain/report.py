@@ -30,7 +30,7 @@ def page(
         shown: the rule whose digits are shown.
     """
     chosen = next(outcome for outcome in outcomes if outcome.rule == shown)
-    template = Template((files("edgetrain") / "assets" / "report.html").read_text())
+    template = Template((files("edgetrain") / "assets" / "report.html").read_text("utf-8"))
     return template.substitute(
         source=f"{SOURCE:,}",
         degrees=f"{DEGREES:g}",
@@ -55,8 +55,10 @@ def _row(outcome: Outcome, colour: str) -> str:
         outcome.trace,
     )
     key = f'<span class="key" style="background:{colour}"></span>'
-    return f"<tr><td>{key}{escape(outcome.rule)}</td>" + "".join(
-        f"<td>{cell}</td>" for cell in cells
+    return (
+        f"<tr><td>{key}{escape(outcome.rule)}</td>"
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + "</tr>"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.rounding import Int8, saturate
+from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, Int8
 
 Reals = NDArray[np.float64]
 _erf = np.vectorize(math.erf)
@@ -51,5 +51,5 @@ def activation_table(
     if name not in FUNCTIONS:
         raise ValueError(f"activation must be one of {sorted(FUNCTIONS)}, got {name!r}")
     x = x_scale * (np.arange(-128, 128, dtype=np.float64) - x_zero_point)
-    codes = np.rint(FUNCTIONS[name](x) / y_scale).astype(np.int64)
-    return saturate(codes + y_zero_point)
+    codes = np.rint(FUNCTIONS[name](x) / y_scale) + y_zero_point
+    return np.clip(codes, INT8_MIN, INT8_MAX).astype(np.int8)

@@ -65,8 +65,8 @@ def normalize(x: Int8, zero_point: int) -> Int8:
         >>> normalize(np.array([[-128, -118, -108, -128]], np.int8), -128)
         array([[-128,  -99,  -70, -128]], dtype=int8)
     """
-    mean = sum_of_squares(x, zero_point) // x.shape[1]
-    root = np.maximum(integer_root(mean << (2 * ROOT_BITS)), 1)[:, None]
+    squares = sum_of_squares(x, zero_point) << (2 * ROOT_BITS)
+    root = np.maximum(integer_root(squares // x.shape[1]), 1)[:, None]
     above = x.astype(np.int64) - zero_point
     scaled = (above * (NORMAL_CODE << ROOT_BITS) + root // 2) // root
     return np.minimum(scaled + zero_point, INT8_MAX).astype(np.int8)

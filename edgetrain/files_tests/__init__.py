@@ -1,0 +1,1 @@
+"""Tests of `edgetrain.files`, which reads what anybody may have written."""
