@@ -16,7 +16,7 @@ from edgetrain import fixed, heads
 from edgetrain.architectures import cnn, ds_cnn, mlp, resnet8
 from edgetrain.arithmetic.activations import FUNCTIONS
 from edgetrain.arithmetic.goodness import NORMAL_CODE
-from edgetrain.backward import forward, opened
+from edgetrain.backward import _input_error, forward, opened
 from edgetrain.blocks import Block, plan, select, split
 from edgetrain.fixed import Window
 from edgetrain.graph import INPUT, Graph, Node
@@ -450,3 +450,27 @@ def test_a_layer_learns_the_same_whether_later_ones_learn_or_not(name, gradients
     for a, b in zip(together, gradients[f"node/{first}"], strict=True):
         np.testing.assert_array_equal(a, b)
         assert a.any()
+
+
+@pytest.mark.parametrize("op", ["global_average_pool", "max_pool", "average_pool"])
+def test_small_errors_pass_a_pool_exactly(op):
+    """Rounded up by half a step each time, gradients behind three pools were a fifth too long."""
+    end = pool("pool", op, "first") if op != "global_average_pool" else Node("pool", op, ("first",))
+    flat = Node("flat", "flatten", ("pool",))
+    graph = Graph(
+        (4, 4, 2), (conv("first", INPUT, 3), end, flat, Node("last", "dense", ("flat",), 2))
+    )
+    model, x, _ = quantized(graph)
+    (block,) = split(graph, "network")
+    current = plan(block, select(graph, "all"), 3)
+    _, kept = forward(model, current, x, fixed)
+    step = Step(model, Backprop().init(model), Settings(), fixed, 0, BATCH)
+    shape = (BATCH, *graph.shapes["pool"])
+    e = np.random.default_rng(9).integers(-3, 4, shape).astype(np.int8)
+    for _ in range(4):  # the first ones saturate
+        error, exponent = _input_error(step, current, end, kept, e, -7)
+
+    spread = e if e.ndim == 4 else e[:, None, None, :]
+    found = error.sum(axis=(1, 2)) * 2.0 ** (exponent + 7)
+    np.testing.assert_array_equal(found, spread.sum(axis=(1, 2), dtype=float))
+    assert set(abs(error).ravel()) - {0}

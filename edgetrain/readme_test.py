@@ -1,5 +1,6 @@
 """The README is true: its example runs, and the commands that it names are there."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_every_command_is_a_verb(text):
 def test_every_path_exists(text):
     for path in re.findall(r"`((?:edgetrain|kernels|examples)/[\w./]*)`", text):
         assert (README.parent / path).exists(), path
+
+
+def test_the_table_of_memory_is_what_is_forecast(text):
+    path = README.parent / "examples" / "compare_memory.py"
+    spec = importlib.util.spec_from_file_location("compare_memory", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    assert module.table() in text
 
 
 def test_it_is_short(text):
