@@ -464,7 +464,7 @@ def test_small_errors_pass_a_pool_exactly(op):
     (block,) = split(graph, "network")
     current = plan(block, select(graph, "all"), 3)
     _, kept = forward(model, current, x, fixed)
-    step = Step(model, Backprop().init(model), Settings(), fixed, 0, BATCH)
+    step = Step(model, Backprop().init(model), Settings(), fixed, 0, x)
     shape = (BATCH, *graph.shapes["pool"])
     e = np.random.default_rng(9).integers(-3, 4, shape).astype(np.int8)
     for _ in range(4):  # the first ones saturate

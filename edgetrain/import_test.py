@@ -31,7 +31,10 @@ TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "onnx", "tensorflow",
 
 def sources() -> list[Path]:
     files = [p for folder in ("edgetrain", "kernels") for p in (CHECKOUT / folder).rglob("*.py")]
-    return [p for p in sorted(files) if not p.stem.endswith("_test") and p.stem != "conftest"]
+    tests = ("_test", "_tests", "conftest")
+    return [
+        p for p in sorted(files) if not p.stem.endswith(tests) and "_tests/" not in p.as_posix()
+    ]
 
 
 def room(path: Path) -> str:

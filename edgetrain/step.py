@@ -12,6 +12,7 @@ import numpy as np
 from edgetrain.arithmetic.randomness import ROUND, stream_key
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT, visible
+from edgetrain.errors import RuleError
 from edgetrain.graph import Node
 from edgetrain.model import Model, Weights
 from edgetrain.settings import FULL_RATE, Settings
@@ -37,10 +38,11 @@ class Step:
     """
 
     def __init__(
-        self, model: Model, state: State, settings: Settings, ops: ModuleType, seed: int, batch: int
+        self, model: Model, state: State, settings: Settings, ops: ModuleType, seed: int, x: Int8
     ) -> None:
+        check_batch(model, settings, x)
         self.model, self.settings, self.ops = model, settings, ops
-        self.seed, self.number, self.batch = seed, state.step, batch
+        self.seed, self.number, self.batch = seed, state.step, len(x)
         self.params: dict[str, Weights] = {}
         self.tensors = {**state.tensors, "exponents": state.tensors["exponents"].copy()}
         self.rows = {node.name: i for i, node in enumerate(model.graph.nodes)}
@@ -151,6 +153,18 @@ class Step:
         self.tensors[name] = self.ops.momentum(self.tensors[name], acc, decay, realign)
         self.tensors[f"{name}/exponent"] = np.array([exponent], np.int32)
         return self.tensors[name]
+
+
+def check_batch(model: Model, settings: Settings, x: Int8) -> None:
+    """Raise RuleError unless x holds int8 samples of the model, at most `settings.batch`."""
+    shape = model.graph.input_shape
+    if x.dtype != np.int8 or x.shape[1:] != shape:
+        raise RuleError(f"x must be int8 (batch, {shape}), got {x.dtype} {x.shape}")
+    if not 1 <= len(x) <= settings.batch:
+        raise RuleError(
+            f"a step takes 1 to {settings.batch} samples, for which its sums were proved to fit "
+            f"in int32, got {len(x)}: set Settings.batch"
+        )
 
 
 def tensor_number(key: str) -> int:

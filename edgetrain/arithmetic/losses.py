@@ -128,7 +128,7 @@ def cross_entropy(logits: Int32, y: Ints) -> tuple[Int32, Int32]:
 
 
 def squared_error(output: Int32, target: Int32) -> tuple[Int32, Int32]:
-    """Return error and loss of a regression: ``output - target`` and the mean of squares / 2.
+    """Return error and loss of a regression: ``output - target`` and half the sum of squares.
 
     Args:
         output: int32 (batch, n_out), Q10.
@@ -139,10 +139,10 @@ def squared_error(output: Int32, target: Int32) -> tuple[Int32, Int32]:
 
     Example:
         >>> squared_error(np.array([[1024, 0]], np.int32), np.array([[0, 0]], np.int32))
-        (array([[1024,    0]], dtype=int32), array([256], dtype=int32))
+        (array([[1024,    0]], dtype=int32), array([512], dtype=int32))
     """
     error = np.clip(output.astype(np.int64) - target, -LOGIT_MAX, LOGIT_MAX)
-    total = (error * error).sum(axis=-1) // error.shape[-1]
+    total = (error * error).sum(axis=-1)
     return error.astype(np.int32), np.minimum(total >> 11, 2**31 - 1).astype(np.int32)
 
 

@@ -109,7 +109,7 @@ def agreement(found, wanted) -> tuple[float, float]:
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
 def test_perturbed_weights_find_the_gradient(loss, sums):
     regression = loss == "squared_error"
-    model, x, y = quantized(dense_graph(1 if regression else 3), "regress" if regression else
+    model, x, y = quantized(dense_graph(2 if regression else 3), "regress" if regression else
                             "classify")  # fmt: skip
     target = np.full((BATCH, 1), 2.0)
     if regression:

@@ -84,7 +84,7 @@ class ForwardForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        step = Step(model, state, self.settings, ops, seed, len(x))
+        step = Step(model, state, self.settings, ops, seed, x)
         symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"
         if self._in_input(model):
             loss = input_labels.learn(step, x, y, symmetric, hard, self.sharpness)

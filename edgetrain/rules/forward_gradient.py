@@ -121,7 +121,7 @@ class ForwardGradient:
         settings = self.settings
         if settings.error_clip is None:
             settings = replace(settings, error_clip=ERROR_CLIP)
-        step = Step(model, state, settings, ops, seed, len(x))
+        step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]
         differences = []
         for query in range(self.queries):

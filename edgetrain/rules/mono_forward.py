@@ -82,7 +82,7 @@ class MonoForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        step = Step(model, state, self.settings, ops, seed, len(x))
+        step = Step(model, state, self.settings, ops, seed, x)
         *early, last = self.plans(model)
         for current in early:
             x = self._learn(step, current, state, x, y)
