@@ -111,7 +111,7 @@ def test_perturbed_weights_find_the_gradient(loss, sums):
     regression = loss == "squared_error"
     model, x, y = quantized(dense_graph(2 if regression else 3), "regress" if regression else
                             "classify")  # fmt: skip
-    target = np.full((BATCH, 1), 2.0)
+    target = np.full((BATCH, 2), 2.0)
     if regression:
         y = targets_q10(model, target)
     span = backward.output_span(model, model.graph.output)
