@@ -8,15 +8,15 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.rounding import Int8, Int32, Ints, quantize_multiplier
+from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import Plan
 from edgetrain.fewbit import DERIVATIVES, codes, derivative_table, levels_q6, pack, to_q6, unpack
 from edgetrain.graph import Node
-from edgetrain.inference import accumulate, apply, still_needed
+from edgetrain.inference import accumulate, apply, ends_linear, still_needed
 from edgetrain.model import Model
 from edgetrain.scheme import Quantization
 from edgetrain.settings import FULL_RATE
-from edgetrain.state import output_span
+from edgetrain.state import constants
 from edgetrain.step import Step
 
 Kept = dict[str, NDArray]
@@ -56,11 +56,6 @@ def forward(model: Model, plan: Plan, x: Int8, ops: ModuleType) -> tuple[Ints, K
             kept[f"code/{node.name}"] = _code(model, plan, node, values[node.inputs[0]])
         values = still_needed(values, plan.block.nodes[i + 1 :], node)
     return values[plan.block.output], kept
-
-
-def ends_linear(model: Model, node: Node) -> bool:
-    """Whether a node is the network's output and a dense layer without activation."""
-    return node == model.graph.output and node.op == "dense" and not node.activation
 
 
 def backward(
@@ -120,7 +115,7 @@ def _input_error(
         return e.reshape(shape), exponent
     row = step.row(node.name, 0)
     if node.op == "global_average_pool":
-        share = quantize_multiplier(1 / (shape[1] * shape[2]))
+        share = constants(step.model).errors[node.name]
         fine = e.astype(np.int32) << GUARD_BITS
         e, exponent = step.scale(row, fine, share, exponent - GUARD_BITS)
         return np.broadcast_to(e[:, None, None, :], shape), exponent
@@ -141,17 +136,11 @@ def _input_acc(
     if node.op == "activation":
         levels = _levels(model, plan, node, kept, shape)
         return e.astype(np.int32) * levels, (2**30, -5)  # 1 / 64
-    ratio, factor = error_factor(model, node)
+    ratio, factor = model.scheme.ratios[node.name][0], constants(model).errors[node.name]
     w = model.params[node.name].w
     if node.op == "dense":
         return ops.dense_grad_x(e, w, ratio), factor
     return ops.conv2d_grad_x(e, w, ratio, shape, node.moving), factor
-
-
-def error_factor(model: Model, node: Node) -> tuple[NDArray[np.int16], tuple[int, int]]:
-    """Return the ratios of a node's channels and the factor of its input's error."""
-    ratio, largest = model.scheme.ratios[node.name]
-    return ratio, quantize_multiplier(largest / 128 / output_span(model, node))
 
 
 def opened(model: Model, node: Node, y: Int8 | Int32) -> NDArray[np.bool_]:

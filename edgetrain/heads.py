@@ -18,7 +18,6 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.gradients import RATIO_BITS
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import (
@@ -30,14 +29,13 @@ from edgetrain.arithmetic.rounding import (
 )
 from edgetrain.model import Model, Weights
 from edgetrain.settings import FULL_RATE, Settings
-from edgetrain.state import State, learnable, output_span
+from edgetrain.state import UNIT_RATIO, State, learnable, output_span
 from edgetrain.step import ONE, Step
 
 TYPICAL_CODE = 20
 TYPICAL_LOGIT = 8.0
 """A new head's scale gives logits of this size from weights of a quarter of their range that see
 features of TYPICAL_CODE."""
-UNIT_RATIO = 1 << RATIO_BITS
 
 
 def feature_count(model: Model, name: str) -> int:

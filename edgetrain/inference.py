@@ -3,10 +3,15 @@
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
-from edgetrain.arithmetic.rounding import Int8, Int32, quantize_multiplier
+from edgetrain.arithmetic.rounding import Int8, Int32
 from edgetrain.graph import INPUT, Node
 from edgetrain.model import Model
 from edgetrain.scheme import Scheme
+
+
+def ends_linear(model: Model, node: Node) -> bool:
+    """Whether a node is the network's output and a dense layer without activation."""
+    return node == model.graph.output and node.op == "dense" and not node.activation
 
 
 def accumulate(model: Model, node: Node, x: Int8, ops: ModuleType) -> Int32:
@@ -41,7 +46,7 @@ def apply(model: Model, node: Node, values: Mapping[str, Int8], ops: ModuleType)
     zero_points = [scheme.activations[name].zero_point for name in node.inputs]
     target = scheme.activations[node.name]
     if node.op == "global_average_pool":
-        scale = quantize_multiplier(scheme.activations[node.inputs[0]].scale / target.scale)
+        scale = scheme.global_pools[node.name]
         return ops.global_average_pool(x, zero_points[0], *scale, target.zero_point)
     a, b, y = scheme.adds[node.name]
     other = values[node.inputs[1]]

@@ -9,16 +9,14 @@ from edgetrain.arithmetic.rounding import (
     Int8,
     Int32,
     Ints,
-    quantize_multiplier,
-    quantize_multipliers,
 )
-from edgetrain.backward import backward, ends_linear, forward
+from edgetrain.backward import backward, forward
 from edgetrain.blocks import Plan
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT
-from edgetrain.inference import accumulate, apply, still_needed
+from edgetrain.inference import accumulate, apply, ends_linear, still_needed
 from edgetrain.model import Float, Model
-from edgetrain.state import PROBABILITY_EXPONENT, output_span
+from edgetrain.state import PROBABILITY_EXPONENT, constants, output_span
 from edgetrain.step import ONE, Step
 
 PROBABILITY_ERROR = (2**30, -7)
@@ -37,13 +35,9 @@ def outputs_q10(model: Model, y: Int8 | Int32, ops: ModuleType) -> Int32:
         int32 (batch, outputs), in units of `output_span`.
     """
     node = model.graph.output
-    span = output_span(model, node)
-    if ends_linear(model, node):
-        scales = model.scheme.acc_scale(node) / span * 2**LOGIT_BITS
-        return ops.logits_q10(y, *quantize_multipliers(scales))
-    scale, zero_point = model.scheme.activations[node.name]
-    codes = y.reshape(len(y), -1).astype(np.int32) - zero_point
-    return ops.logits_q10(codes, *quantize_multiplier(scale / span * 2**LOGIT_BITS))
+    if not ends_linear(model, node):
+        y = y.reshape(len(y), -1).astype(np.int32) - model.scheme.activations[node.name].zero_point
+    return ops.logits_q10(y, *constants(model).outputs)
 
 
 def predict(model: Model, x: Int8, ops: ModuleType) -> Int32:

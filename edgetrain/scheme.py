@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,22 @@ class Scheme:
             for node in self.graph.nodes
             if node.op == "activation"
         }
+
+    @cached_property
+    def global_pools(self) -> Mapping[str, tuple[int, int]]:
+        """Multiplier and shift from what a global pool reads to its result."""
+        return {
+            node.name: quantize_multiplier(
+                self.activations[node.inputs[0]].scale / self.activations[node.name].scale
+            )
+            for node in self.graph.nodes
+            if node.op == "global_average_pool"
+        }
+
+    @cached_property
+    def by_task(self) -> dict[str, Any]:
+        """Constants that depend on the model's task too; see `edgetrain.state.constants`."""
+        return {}
 
     @cached_property
     def adds(self) -> Mapping[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from edgetrain.errors import RuleError
@@ -74,7 +75,7 @@ class Settings:
         """Momentum as a shift; 0 for none."""
         return MOMENTA[self.momentum]
 
-    @property
+    @cached_property
     def error_limit(self) -> int | None:
         """The largest exponent of an error that `error_clip` allows."""
         return None if self.error_clip is None else math.floor(math.log2(self.error_clip / 127))

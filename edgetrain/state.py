@@ -14,15 +14,25 @@ KEY is ``node/NAME`` or ``head/NAME``.
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetrain.arithmetic.gradients import RATIO_BITS
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE
-from edgetrain.arithmetic.rounding import INT32_MAX, Int32, divide_by_power, quantize_multipliers
+from edgetrain.arithmetic.losses import LOGIT_BITS
+from edgetrain.arithmetic.rounding import (
+    INT32_MAX,
+    Int32,
+    divide_by_power,
+    quantize_multiplier,
+    quantize_multipliers,
+)
 from edgetrain.arithmetic.updates import UPDATE_SHIFT, masters
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
+from edgetrain.inference import ends_linear
 from edgetrain.model import Model
 from edgetrain.settings import FULL_RATE, Settings
 
@@ -31,6 +41,8 @@ FINEST = -64
 PROBABILITY_EXPONENT = -7
 """Exponent of a classifier's error: probabilities with 7 fraction bits."""
 RATE_BITS = 8
+UNIT_RATIO = 1 << RATIO_BITS
+"""Ratio of the channel with the largest weight scale."""
 
 Tensors = Mapping[str, NDArray[np.signedinteger]]
 
@@ -84,6 +96,7 @@ def initial(model: Model, settings: Settings, trained: frozenset[str]) -> dict[s
     rows = 3 * len(model.graph.nodes)
     exponents = np.tile(np.array([[FINEST, 0]], np.int32), (rows, 1))
     tensors: dict[str, NDArray] = {"exponents": exponents}
+    constants(model)
     for node in model.graph.trainable:
         if node.name not in trained:
             continue
@@ -116,6 +129,37 @@ def output_span(model: Model, node: Node) -> float:
     if node != model.graph.output or model.task == "classify":
         return 1.0
     return max(1.0, 128 * model.scheme.activations[node.name].scale)
+
+
+class Constants(NamedTuple):
+    """Integers that a training step needs and that do not change while a model trains."""
+
+    outputs: tuple[Int32, Int32]  # multipliers and shifts from the last node to Q10 outputs
+    errors: Mapping[str, tuple[int, int]]  # factor of the error that leaves a node at its input
+
+
+def constants(model: Model) -> Constants:
+    """Return a model's constants; they are made once, before the first step."""
+    known = model.scheme.by_task
+    if model.task not in known:
+        graph, last = model.graph, model.graph.output
+        span = output_span(model, last)
+        scale = np.array([model.scheme.activations[last.name].scale])
+        if ends_linear(model, last):
+            scale = model.scheme.acc_scale(last)
+        errors = {
+            node.name: quantize_multiplier(
+                model.scheme.ratios[node.name][1] / UNIT_RATIO / output_span(model, node)
+            )
+            for node in graph.trainable
+        }
+        for node in graph.nodes:
+            if node.op == "global_average_pool":
+                height, width, _ = graph.shapes[node.inputs[0]]
+                errors[node.name] = quantize_multiplier(1 / (height * width))
+        known[model.task] = Constants(quantize_multipliers(scale / span * 2**LOGIT_BITS), errors)
+    found: Constants = known[model.task]
+    return found
 
 
 def learnable(

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.randomness import PERTURB, Key, stream_key
 from edgetrain.arithmetic.rounding import Int8, Int32, Int64, Ints, quantize_multiplier
-from edgetrain.backward import ends_linear, gradients, opened
+from edgetrain.backward import gradients, opened
 from edgetrain.graph import INPUT, Node
-from edgetrain.inference import accumulate, apply, finish, still_needed
+from edgetrain.inference import accumulate, apply, ends_linear, finish, still_needed
 from edgetrain.model import Model
 from edgetrain.outputs import loss_error, outputs_q10
 from edgetrain.settings import Settings

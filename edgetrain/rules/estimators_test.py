@@ -17,6 +17,7 @@ from edgetrain.quantize import quantize
 from edgetrain.reals import output
 from edgetrain.rules import Backprop, ForwardGradient, activity_space, weight_space
 from edgetrain.settings import Settings
+from edgetrain.state import output_span
 from edgetrain.step import Step
 
 BATCH, DISTANCE = 12, 1e-2
@@ -114,7 +115,7 @@ def test_perturbed_weights_find_the_gradient(loss, sums):
     target = np.full((BATCH, 2), 2.0)
     if regression:
         y = targets_q10(model, target)
-    span = backward.output_span(model, model.graph.output)
+    span = output_span(model, model.graph.output)
     queries, steps = 50, 30
     rule = ForwardGradient(
         settings=Settings(loss=loss), space="weight", head="same", estimate="value",

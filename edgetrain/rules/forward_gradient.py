@@ -9,10 +9,10 @@ import numpy as np
 
 from edgetrain.arena import SUM_BYTES, Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
-from edgetrain.backward import ends_linear
 from edgetrain.blocks import select
 from edgetrain.errors import RuleError
 from edgetrain.graph import Node
+from edgetrain.inference import ends_linear
 from edgetrain.model import Model
 from edgetrain.outputs import loss_error, predict
 from edgetrain.rules import activity_space, weight_space

@@ -28,11 +28,11 @@ from edgetrain.arithmetic.rounding import (
     Ints,
     quantize_multiplier,
 )
-from edgetrain.backward import ends_linear, gradients
+from edgetrain.backward import gradients
 from edgetrain.blocks import select
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
-from edgetrain.inference import accumulate, finish
+from edgetrain.inference import accumulate, ends_linear, finish
 from edgetrain.model import Model
 from edgetrain.outputs import loss_error, outputs_q10
 from edgetrain.settings import Settings

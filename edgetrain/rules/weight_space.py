@@ -21,10 +21,10 @@ from edgetrain.arithmetic.rounding import (
     Ints,
     quantize_multipliers,
 )
-from edgetrain.backward import ends_linear, gradients
+from edgetrain.backward import gradients
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
-from edgetrain.inference import accumulate, apply, still_needed
+from edgetrain.inference import accumulate, apply, ends_linear, still_needed
 from edgetrain.model import Model, Weights
 from edgetrain.outputs import loss_error, outputs_q10, predict
 from edgetrain.settings import Settings
