@@ -1,0 +1,1 @@
+"""Integer gradients against finite differences of a floating-point replica."""
