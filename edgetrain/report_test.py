@@ -115,7 +115,7 @@ def test_the_page_says_what_was_done(outcomes, data, before):
         assert fact in text
 
 
-def test_no_placeholder_is_left(outcomes, data, before):
+def test_every_name_of_the_template_is_filled_in(outcomes, data, before):
     assert "$" not in page(outcomes, data, before, "numba", "mono_forward")
 
 

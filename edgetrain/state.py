@@ -7,6 +7,7 @@
 | ``velocity/KEY``, ``velocity/KEY/exponent`` | int32: momentum and the exponent of its unit |
 | ``head/NAME/w`` .. | a local classifier, see `edgetrain.heads` |
 | ``exponents`` | int32 (rows, 2): exponent and largest peak of every error |
+| ``perturb/NAME``, ``goodness/NAME`` .. | int32 constants of a rule, named in its module |
 
 KEY is ``node/NAME`` or ``head/NAME``.
 """

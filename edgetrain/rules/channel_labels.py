@@ -51,6 +51,8 @@ def initial(model: Model, settings: Settings, blocks: Choice) -> State:
                 f"{heads.pixels(model, name)} pixels could overflow int32: use a smaller batch"
             )
         tensors |= heads.initial(model, name, settings, _fresh(model, name))
+        share = quantize_multiplier(2 / heads.pixels(model, name))
+        tensors[f"goodness/{name}"] = np.array(share, np.int32)
     return State(0, tensors)
 
 
@@ -114,5 +116,6 @@ def _channel_error(
     slope = np.zeros(value.shape, np.int32)
     slope[rows, y], slope[rows, wrong] = up, down
     acc = (slope[:, None, :] * channels).reshape(-1, value.shape[1])
-    share = quantize_multiplier(2 / channels.shape[1])
+    multiplier, shift = step.tensors[f"goodness/{name}"]
+    share = (int(multiplier), int(shift))
     return step.scale(step.row(name, 2), acc, share, -PROBABILITY_BITS - CHANNEL_BITS)

@@ -87,7 +87,7 @@ class ForwardForward:
         step = Step(model, state, self.settings, ops, seed, x)
         symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"
         if self._in_input(model):
-            loss = input_labels.learn(step, x, y, symmetric, hard, self.sharpness)
+            loss = input_labels.learn(step, x, y, symmetric, hard)
         else:
             loss = channel_labels.learn(step, x, y, symmetric, hard, self.blocks)
         metrics = {"loss": int(loss.sum()), "saturated": step.saturated}

@@ -70,6 +70,7 @@ def initial(model: Model, settings: Settings, sharpness: float) -> State:
             f"a label of {model.graph.output_size} classes does not fit into {features} features"
         )
     tensors = initial_state(model, settings, select(model.graph, settings.train))
+    tensors["threshold"] = np.array([threshold_q10(sharpness)], np.int32)
     for node in hidden:
         norm = node.n_out * NORMAL_CODE**2
         scale = model.scheme.activations[node.name].scale
@@ -122,13 +123,13 @@ def goodness(model: Model, state_tensors: State, node: Node, y: Int8) -> Int32:
     return scaled_goodness(squares, int(multiplier), int(shift))
 
 
-def learn(step: Step, x: Int8, y: Ints, symmetric: bool, hard: bool, sharpness: float) -> Int64:
+def learn(step: Step, x: Int8, y: Ints, symmetric: bool, hard: bool) -> Int64:
     """Learn from a batch: a neutral pass for the classifier, then right and wrong labels."""
     model = step.model
     probabilities, loss = _learn_classifier(step, x, y)
     wrong = wrong_labels(step, probabilities if hard else np.ones_like(probabilities), y)
     pair = np.concatenate([embed(model, x, y), embed(model, x, wrong)])
-    threshold = 0 if symmetric else threshold_q10(sharpness)
+    threshold = 0 if symmetric else int(step.tensors["threshold"][0])
     trained = select(model.graph, step.settings.train)
     state = State(step.number, step.tensors)
     for node, source, result in layers(model, pair, step.ops):

@@ -71,6 +71,7 @@ class MonoForward:
         tensors = initial(model, self.settings, trained)
         for block in split(model.graph, self.blocks)[:-1]:
             tensors |= heads.initial(model, block.output, self.settings)
+        tensors["early_rate"] = np.array([self._early_rate(model)], np.int32)
         return State(0, tensors)
 
     def plans(self, model: Model) -> tuple[Plan, ...]:
@@ -99,7 +100,7 @@ class MonoForward:
         e, exponent, _ = loss_error(step, name, outputs, y)
         e, exponent = heads.learn(step, name, pooled, result.shape, e, exponent)
         if plan.trained and state.step >= self._warmup(model, plan.block):
-            backward(step, plan, kept, e, exponent, self._early_rate(model))
+            backward(step, plan, kept, e, exponent, int(state.tensors["early_rate"][0]))
         return result
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
