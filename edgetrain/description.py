@@ -44,6 +44,7 @@ def describe(model: Model | FloatModel) -> tuple[Json, Tensors]:
         "input_shape": list(map(int, model.graph.input_shape)),
         "nodes": [_node_json(node) for node in model.graph.nodes],
         "task": model.task,
+        "softmax": model.softmax,
     }
     if isinstance(model, FloatModel):
         return found, tensors
@@ -74,10 +75,13 @@ def model_from(found: Json, tensors: Tensors) -> Model | FloatModel:
     task = found.get("task")
     if task not in TASKS:
         raise FileError(f"task must be one of {TASKS}, got {task!r:.40}")
+    softmax = found.get("softmax", False)
+    if not isinstance(softmax, bool):
+        raise FileError(f"softmax must be true or false, got {softmax!r:.40}")
     if found.get("kind") == "float_model":
         dtypes = (np.dtype(np.float32), np.dtype(np.float32))
         check_names(tensors, _names(graph, ("w", "b")))
-        return FloatModel(graph, _params(graph, tensors, *dtypes), task)
+        return FloatModel(graph, _params(graph, tensors, *dtypes), task, softmax)
     heads = {
         name: real(scale, f"the scale of head {name!r}")
         for name, scale in mapping(found.get("heads"), "heads").items()
@@ -92,6 +96,7 @@ def model_from(found: Json, tensors: Tensors) -> Model | FloatModel:
         heads,
         task,
         tuple(text(line, "history") for line in items(found.get("history"), "history")),
+        softmax,
     )
 
 

@@ -8,6 +8,7 @@ is provably a whole number that the format holds. So they are also the backend `
 * randomness: words, signs and permutations from a counter and a key
 * layers: accumulators of dense and convolution, pools, add, tables
 * losses: integer softmax, cross-entropy, squared error
+* probabilities: the softmax of inference, int8 to int8
 * gradients: weight gradients and errors
 * updates: stochastic rounding, int8 weights, int16 masters, biases
 * activations: sigmoid, tanh, GELU, SiLU, hard-swish as 256-entry tables
@@ -43,6 +44,7 @@ from edgetrain.arithmetic.losses import (
     softmax,
     squared_error,
 )
+from edgetrain.arithmetic.probabilities import probabilities, softmax_multiplier
 from edgetrain.arithmetic.randomness import (
     Key,
     mix32,
@@ -98,6 +100,7 @@ __all__ = [
     "mix32",
     "momentum",
     "permutation",
+    "probabilities",
     "quantize_multiplier",
     "quantize_multipliers",
     "random_below",
@@ -108,6 +111,7 @@ __all__ = [
     "saturate",
     "scale_error",
     "softmax",
+    "softmax_multiplier",
     "squared_error",
     "stochastic_steps",
     "stream_key",

@@ -15,22 +15,29 @@ from edgetrain import kernels
 CHECKOUT = Path(__file__).resolve().parent.parent
 FLOORS = (
     {"errors", "arithmetic", "fixed", "fewbit", "sample_shape"},
-    {"graph", "scheme", "model", "settings", "idx", "npz", "dataset", "data", "kernels"},
+    {"graph", "scheme", "model", "settings", "idx", "npz", "dataset", "data", "history",
+     "kernels"},
     {"reals", "quantize", "architectures", "inference", "blocks", "state", "step", "backward",
      "heads", "outputs", "arena", "description", "files", "shift"},
     {"rules"},
-    {"memory", "defaults", "evaluate", "watch", "train", "make_heads", "demo", "report"},
+    {"memory", "defaults", "evaluate", "watch", "train", "make_heads", "demo", "report",
+     "exporters"},
     {"cli", "__main__"},
 )  # fmt: skip
 """The house from the ground up: a file, or a folder with all its files."""
 LARGEST = 300
 MAY_LOAD_KERNELS = {"kernels", "cli", "__main__"}
 KERNELS_READ = {"kernels", "errors", "arithmetic", "fixed"}
-TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "onnx", "tensorflow", "matplotlib")
+TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "onnx", "onnxruntime", "ai_edge_litert",
+         "flatbuffers", "tensorflow", "matplotlib")  # fmt: skip
 
 
 def sources() -> list[Path]:
-    files = [p for folder in ("edgetrain", "kernels") for p in (CHECKOUT / folder).rglob("*.py")]
+    files = [
+        p
+        for folder in ("edgetrain", "kernels", "exporters")
+        for p in (CHECKOUT / folder).rglob("*.py")
+    ]
     tests = ("_test", "_tests", "conftest")
     return [
         p for p in sorted(files) if not p.stem.endswith(tests) and "_tests/" not in p.as_posix()
@@ -98,7 +105,7 @@ def test_kernels_know_only_the_specification(files):
 @pytest.mark.parametrize(
     "module",
     ["edgetrain", "edgetrain.kernels", "edgetrain.rules", "edgetrain.quantize",
-     "edgetrain.architectures", "edgetrain.memory", "edgetrain.data"],
+     "edgetrain.architectures", "edgetrain.memory", "edgetrain.data", "edgetrain.exporters"],
 )  # fmt: skip
 def test_importing_loads_numpy_and_no_other_tool(module):
     script = (

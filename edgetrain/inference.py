@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from types import ModuleType
 
+from edgetrain.arithmetic.probabilities import probabilities
 from edgetrain.arithmetic.rounding import Int8, Int32
 from edgetrain.graph import INPUT, Node
 from edgetrain.model import Model
@@ -73,6 +74,22 @@ def infer(model: Model, x: Int8, ops: ModuleType) -> Int8:
         values[node.name] = apply(model, node, values, ops)
         values = still_needed(values, nodes[i + 1 :], node)
     return values[model.graph.output.name]
+
+
+def output(model: Model, x: Int8, ops: ModuleType) -> Int8:
+    """Run the network and return what an exported model gives: probabilities, if it is to.
+
+    Args:
+        model: the network.
+        x: int8 (batch, *input_shape).
+        ops: a backend.
+
+    Returns:
+        int8 (batch, *output shape): the result of `infer`, or with `Model.softmax` probabilities
+        of the scale 1/256 and the zero point -128.
+    """
+    y = infer(model, x, ops)
+    return probabilities(y, *model.scheme.softmax) if model.softmax else y
 
 
 def still_needed(values: Mapping[str, Int8], later: Sequence[Node], node: Node) -> dict[str, Int8]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetrain.arithmetic.probabilities import MAX_CLASSES
 from edgetrain.arithmetic.rounding import Int8, Ints, saturate
 from edgetrain.errors import ModelError
 from edgetrain.graph import INPUT, Graph
@@ -30,6 +31,7 @@ class FloatModel:
         graph: its shape.
         params: float32 weights and biases of every node that has them.
         task: "classify", "regress" or "reconstruct" (the target is the input).
+        softmax: whether files that leave give probabilities; the graph itself ends with logits.
 
     Raises:
         ModelError: if parameters are missing, of the wrong shape or not finite.
@@ -38,12 +40,15 @@ class FloatModel:
     graph: Graph
     params: Mapping[str, Weights]
     task: str = "classify"
+    softmax: bool = False
 
     def __post_init__(self) -> None:
         check_params(self.graph, self.params)
         for name, weights in self.params.items():
             if not all(np.isfinite(a).all() for a in weights):
                 raise ModelError(f"node {name!r}: weights must be finite, got NaN or infinity")
+        if self.softmax:
+            check_classes(self.graph)
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Model:
         head_scales: real value of one unit of a head's weights.
         task: "classify", "regress" or "reconstruct" (the target is the input).
         history: what happened to the model: rule, steps, trace; text for people and files.
+        softmax: whether files that leave give probabilities; the graph itself ends with logits.
 
     Raises:
         ModelError: if parameters do not fit the graph or an accumulator could overflow.
@@ -69,9 +75,13 @@ class Model:
     head_scales: Mapping[str, float] = field(default_factory=dict)
     task: str = "classify"
     history: tuple[str, ...] = ()
+    softmax: bool = False
 
     def __post_init__(self) -> None:
         check_params(self.graph, self.params)
+        if self.softmax:
+            check_classes(self.graph)
+            _ = self.scheme.softmax
         for name, limit in self.scheme.bias_limits.items():
             if limit < 0 or int(np.abs(self.params[name].b.astype(np.int64)).max()) > limit:
                 raise ModelError(
@@ -107,6 +117,16 @@ class Model:
             )
         scale, zero_point = self.scheme.activations[INPUT]
         return saturate(np.rint(x / np.float32(scale)) + zero_point)
+
+
+def check_classes(graph: Graph) -> None:
+    """Raise ModelError unless a softmax can follow the graph's output."""
+    shape = graph.shapes[graph.output.name]
+    if len(shape) != 1 or shape[0] > MAX_CLASSES:
+        raise ModelError(
+            f"node {graph.output.name!r}: a softmax reads at most {MAX_CLASSES} logits a sample, "
+            f"got the shape {shape}"
+        )
 
 
 def check_params(graph: Graph, params: Mapping[str, Weights]) -> None:

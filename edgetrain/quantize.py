@@ -79,7 +79,7 @@ def quantize(
             )
         codes = np.clip(np.rint(w / scale), -WEIGHT_MAX, WEIGHT_MAX)
         params[node.name] = Weights(codes.astype(np.int8), bias.astype(np.int32))
-    return Model(scheme, params, task=task or model.task)
+    return Model(scheme, params, task=task or model.task, softmax=model.softmax)
 
 
 def observe(

@@ -35,9 +35,16 @@ def forward(model: FloatModel, x: Float) -> dict[str, Float]:
 
 
 def output(model: FloatModel, x: Float, batch: int = 256) -> Float:
-    """Return the network's output (samples, ...), computed in batches."""
+    """Return the network's output (samples, ...), computed in batches.
+
+    With `FloatModel.softmax` these are probabilities, else the result of the last node.
+    """
     name = model.graph.output.name
-    return np.concatenate([forward(model, x[i : i + batch])[name] for i in range(0, len(x), batch)])
+    y = np.concatenate([forward(model, x[i : i + batch])[name] for i in range(0, len(x), batch)])
+    if not model.softmax:
+        return y
+    shares = np.exp(y - y.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True), np.float32)
 
 
 def _apply(model: FloatModel, node: Node, values: Mapping[str, Float]) -> Float:

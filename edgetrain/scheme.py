@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgetrain.arithmetic.activations import activation_table
 from edgetrain.arithmetic.gradients import RATIO_BITS
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE, ADD_LEFT_SHIFT
+from edgetrain.arithmetic.probabilities import softmax_multiplier
 from edgetrain.arithmetic.rounding import (
     INT8_MAX,
     INT8_MIN,
@@ -67,9 +68,14 @@ class Scheme:
         for node in self.graph.nodes:
             scale, zero_point = self.activations[node.name]
             low = zero_point if node.activation in ("relu", "relu6") else INT8_MIN
-            six = round(6 / scale) + zero_point if node.activation == "relu6" else INT8_MAX
+            six = _code_of_six(scale) + zero_point if node.activation == "relu6" else INT8_MAX
             limits[node.name] = (max(low, INT8_MIN), min(six, INT8_MAX))
         return limits
+
+    @cached_property
+    def softmax(self) -> tuple[int, int, int]:
+        """Multiplier, shift and lowest difference of a softmax of the network's output."""
+        return softmax_multiplier(self.activations[self.graph.output.name].scale)
 
     @cached_property
     def ratios(self) -> Mapping[str, tuple[Int16, float]]:
@@ -132,3 +138,8 @@ class Scheme:
                     quantize_multiplier(result),
                 )
         return found
+
+
+def _code_of_six(scale: float) -> int:
+    """Return 6 / scale to nearest, ties up, in float32 as TensorFlow Lite computes it."""
+    return int(np.floor(np.float64(np.float32(6) / np.float32(scale)) + 0.5))

@@ -14,6 +14,7 @@ from edgetrain.cli.console import Bar, note, report
 from edgetrain.data import Data
 from edgetrain.evaluate import evaluate, targets
 from edgetrain.files import check_writable, load, save, save_checkpoint
+from edgetrain.history import Training
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
 from edgetrain.settings import Loss, Settings
@@ -193,8 +194,8 @@ def _progress(
 
 def _signed(result: Result, summary: Given) -> Model:
     """Return the trained model with a line of its history."""
-    line = "{rule}, {steps} steps, trace {trace}".format(**summary)
-    return replace(result.model, history=(*result.model.history, line))
+    line = Training(summary["rule"], summary["steps"], summary["trace"])
+    return replace(result.model, history=(*result.model.history, str(line)))
 
 
 def _advise(result: Result, summary: Given) -> None:
