@@ -1,0 +1,1 @@
+"""Tests of the TensorFlow Lite importer and exporter against the interpreters that run here."""
