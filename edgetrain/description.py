@@ -138,13 +138,18 @@ def _node_json(node: Node) -> Json:
 def _graph(found: Json) -> Graph:
     nodes = tuple(_node(mapping(n, "a node")) for n in items(found.get("nodes"), "nodes"))
     graph = Graph(integers(found.get("input_shape"), "input_shape"), nodes)
+    check_sizes(graph)
+    return graph
+
+
+def check_sizes(graph: Graph) -> None:
+    """Raise FileError if a value of the graph is larger than any device's memory."""
     for name, shape in graph.shapes.items():
         if math.prod(shape) > LARGEST_VALUE:
             raise FileError(f"{name!r} must have at most {LARGEST_VALUE} elements, got {shape}")
     for node in graph.nodes:
         if node.window is not None and math.prod(_padded(graph, node)) > LARGEST_VALUE:
             raise FileError(f"node {node.name!r}: so wide a padding must not be: {node.window}")
-    return graph
 
 
 def _padded(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -192,10 +197,7 @@ def _scheme(graph: Graph, found: Json, tensors: Tensors) -> Scheme:
         if not (np.isfinite(scales) & (scales > 0)).all():
             raise FileError(f"node {node.name!r}: weight scales must be finite and > 0")
         weights[node.name] = scales
-    scheme = Scheme(graph, activations, weights)
-    with np.errstate(all="ignore"):
-        _ = scheme.requantize, scheme.output_limits, scheme.ratios, scheme.tables, scheme.adds
-    return scheme
+    return Scheme(graph, activations, weights).checked()
 
 
 def _params(

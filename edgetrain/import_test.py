@@ -88,8 +88,7 @@ def test_imports_point_down(files):
         f"{path.relative_to(CHECKOUT)} imports {name}"
         for path, names in files.items()
         for name in names
-        if floor(name) > (floor(room(path)) if room(path) else 0)
-        and (room(path), name) != LAZY
+        if floor(name) > (floor(room(path)) if room(path) else 0) and (room(path), name) != LAZY
     ]
     assert not upwards
 

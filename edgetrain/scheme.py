@@ -23,6 +23,7 @@ from edgetrain.arithmetic.rounding import (
     quantize_multiplier,
     quantize_multipliers,
 )
+from edgetrain.errors import ModelError
 from edgetrain.graph import Graph, Node
 
 
@@ -46,6 +47,20 @@ class Scheme:
     graph: Graph
     activations: Mapping[str, Quantization]
     weights: Mapping[str, NDArray[np.float64]]
+
+    def checked(self) -> "Scheme":
+        """Compute every constant now and return the scheme.
+
+        Raises:
+            ModelError: if a scale has no integer form.
+        """
+        try:
+            with np.errstate(all="ignore"):
+                _ = self.requantize, self.output_limits, self.ratios, self.tables
+                _ = self.adds, self.global_pools
+        except (ValueError, OverflowError) as error:
+            raise ModelError(f"the scales of the network have no integer form: {error}") from error
+        return self
 
     @cached_property
     def requantize(self) -> Mapping[str, tuple[Int32, Int32]]:
@@ -75,7 +90,11 @@ class Scheme:
     @cached_property
     def softmax(self) -> tuple[int, int, int]:
         """Multiplier, shift and lowest difference of a softmax of the network's output."""
-        return softmax_multiplier(self.activations[self.graph.output.name].scale)
+        name = self.graph.output.name
+        try:
+            return softmax_multiplier(self.activations[name].scale)
+        except ValueError as error:
+            raise ModelError(f"node {name!r}: {error}") from error
 
     @cached_property
     def ratios(self) -> Mapping[str, tuple[Int16, float]]:
@@ -142,4 +161,5 @@ class Scheme:
 
 def _code_of_six(scale: float) -> int:
     """Return 6 / scale to nearest, ties up, in float32 as TensorFlow Lite computes it."""
-    return int(np.floor(np.float64(np.float32(6) / np.float32(scale)) + 0.5))
+    with np.errstate(over="ignore"):
+        return int(min(np.floor(np.float64(np.float32(6) / np.float32(scale)) + 0.5), 2.0**31))

@@ -49,11 +49,12 @@ def load(name: str) -> Callable[..., Any]:
     return crossing
 
 
-def read(path: str | Path) -> FloatModel | Model:
+def read(path: str | Path, task: str | None = None) -> FloatModel | Model:
     """Import a model from a file, by its suffix.
 
     Args:
         path: ends in a suffix of IMPORTERS.
+        task: what it is for; None to guess, see the importers.
 
     Raises:
         FileError: if the suffix is unknown or the file is damaged.
@@ -63,7 +64,7 @@ def read(path: str | Path) -> FloatModel | Model:
     suffix = Path(path).suffix.lower()
     if suffix not in IMPORTERS:
         raise FileError(f"{path} must end in one of {', '.join(IMPORTERS)}, got {suffix!r}")
-    model: FloatModel | Model = load(IMPORTERS[suffix])(path)
+    model: FloatModel | Model = load(IMPORTERS[suffix])(path, task=task)
     return model
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgetrain.description import TASKS
+from edgetrain.description import TASKS, check_sizes
 from edgetrain.errors import FileError, ModelError
 from edgetrain.exporters.tflite_import import BORDER, Importing, sample_shape
 from edgetrain.exporters.tflite_operators import HANDLERS, NEAREST
@@ -101,6 +101,7 @@ def _model(importing: Importing, net: Net, task: str | None) -> FloatModel | Mod
     graph = Graph(importing.input_shape, tuple(importing.nodes))
     if output != graph.output.name:
         raise FileError("the output is not made by the last operator")
+    check_sizes(graph)
     said = net.metadata.get("task")
     guess = "classify" if math.prod(graph.shapes[graph.output.name]) > 1 else "regress"
     task = task or (said if said in TASKS else guess)
@@ -109,7 +110,7 @@ def _model(importing: Importing, net: Net, task: str | None) -> FloatModel | Mod
     _check_sharing(graph, importing.activations)
     history = net.metadata.get("history", "")
     return Model(
-        Scheme(graph, importing.activations, importing.scales),
+        Scheme(graph, importing.activations, importing.scales).checked(),
         importing.params,
         task=task,
         history=tuple(history.split("\n")) if isinstance(history, str) and history else (),

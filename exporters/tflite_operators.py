@@ -150,7 +150,9 @@ def _pool(importing: Importing, operator: Operator) -> None:
     if _activation(importing, operator):
         raise importing.refuse(operator, "must have no fused activation: fuse it one layer earlier")
     options, source = operator.options, importing.input(operator)
-    window = _window(importing, operator, (options["FilterHeight"], options["FilterWidth"]))
+    window = _window(
+        importing, operator, (options.get("FilterHeight", 0), options.get("FilterWidth", 0))
+    )
     op = "average_pool" if operator.op == "AVERAGE_POOL_2D" else "max_pool"
     shape = _image(importing, source, window, importing.shapes[source][2])
     importing.append(operator, op, (source,), shape, window=window)
@@ -182,6 +184,7 @@ def _reshape(importing: Importing, operator: Operator) -> None:
 
 
 def _pad(importing: Importing, operator: Operator) -> None:
+    importing.alias(operator)
     amounts, source = importing.constant(operator, 1, "INT32"), operator.inputs[0]
     rank = len(importing.net.tensors[source].shape)
     if amounts is None or amounts.shape != (rank, 2) or rank != 4 or amounts.min() < 0:
@@ -196,7 +199,6 @@ def _pad(importing: Importing, operator: Operator) -> None:
             raise importing.refuse(operator, f"must pad with the lowest value, {lowest}")
         value = -math.inf
     (top, bottom), (left, right) = amounts[1:3].tolist()
-    importing.alias(operator)
     importing.pads[operator.outputs[0]] = ((top, bottom, left, right), value)
 
 

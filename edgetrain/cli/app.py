@@ -6,15 +6,28 @@ from typing import Any
 import typer
 
 from edgetrain import __version__
-from edgetrain.cli import analyze, demo, doctor, evaluate, heads, new, quantize, train
+from edgetrain.cli import (
+    analyze,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    heads,
+    import_model,
+    new,
+    quantize,
+    train,
+)
 
 VERBS: dict[str, Callable[..., Any]] = {
     "demo": demo.demo,
     "new": new.new,
+    "import": import_model.import_model,
     "quantize": quantize.quantize,
     "heads": heads.heads,
     "train": train.train,
     "evaluate": evaluate.evaluate,
+    "export": export.export,
     "analyze": analyze.analyze,
     "doctor": doctor.doctor,
 }

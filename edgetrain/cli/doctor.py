@@ -13,6 +13,11 @@ from edgetrain.cli.console import report, table
 
 CACHE = "NUMBA_CACHE_DIR"
 PACKAGES = ("numpy", "numba", "safetensors", "typer", "rich")
+EXTRAS = {
+    "onnx": "onnx", "onnxruntime": "onnx", "ai-edge-litert": "tflite",
+    "tflite-runtime": "tflite-runtime", "torch": "torch",
+}  # fmt: skip
+"""Packages that only a crossing of formats needs, and the extra that installs each."""
 
 
 def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:
@@ -25,7 +30,7 @@ def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:
         "python": platform.python_version(),
         "machine": platform.machine(),
         "cores": os.cpu_count() or 1,
-        **{name: _version(name) for name in PACKAGES},
+        **{name: _version(name) for name in (*PACKAGES, *EXTRAS)},
         "backend": kernels.default(),
         "cache": str(cache_folder()),
         "missing": _missing(),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgetrain import kernels
+from edgetrain import exporters, kernels
 from edgetrain.blocks import Choice
 from edgetrain.cli.console import note
 from edgetrain.data import Data, load, parse_shape
@@ -15,7 +15,10 @@ from edgetrain.graph import Shape
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
 
-ModelPath = Annotated[Path, typer.Argument(help="A model file, from `new`, `quantize` or `train`.")]
+ModelPath = Annotated[
+    Path,
+    typer.Argument(help="A model file, from `new`, `quantize`, `train`; or an .onnx or .tflite."),
+]
 DataPath = Annotated[
     Path,
     typer.Option(
@@ -63,22 +66,36 @@ def shape(text: str | None) -> Shape | None:
     return None if text is None else parse_shape(text)
 
 
-def int8_model(path: Path, data: Data | None = None) -> Model:
-    """Load an int8 model; a float one is quantized with the training data.
+def load_model(path: Path) -> Model | FloatModel:
+    """Load a model of ours, or import one of another format by the suffix of its file."""
+    if path.suffix.lower() in exporters.IMPORTERS:
+        return exporters.read(path)
+    return load_file(path)
+
+
+def int8_model(path: Path) -> Model:
+    """Load an int8 model.
 
     Raises:
-        ValueError: if the model is a float one and there are no data to calibrate it with.
+        ValueError: if the model is a float one.
     """
-    model = load_file(path)
+    model = load_model(path)
     if isinstance(model, Model):
         return model
-    if data is None:
-        raise ValueError(
-            f"{path} is a float model: quantize it first, with `edgetrain quantize {path} "
-            "--data DATA -o OUT`"
-        )
+    raise ValueError(
+        f"{path} is a float model: quantize it first, with `edgetrain quantize {path} "
+        "--data DATA -o OUT`"
+    )
+
+
+def model_and_data(path: Path, data: Path, shape_text: str | None) -> tuple[Model, Data]:
+    """Load a model and data that fit it; a float model is quantized with the training data."""
+    model = load_model(path)
+    found = data_for(data, shape_text, model)
+    if isinstance(model, Model):
+        return model, found
     note(f"{path} is a float model: quantizing it with the training data")
-    return quantize(model, data.x_train, task=task_of(model, data))
+    return quantize(model, found.x_train, task=task_of(model, found)), found
 
 
 def data_for(path: Path, text: str | None, model: Model | FloatModel) -> Data:

@@ -8,7 +8,7 @@ from edgetrain.cli import options
 from edgetrain.cli.console import report
 from edgetrain.errors import ModelError
 from edgetrain.evaluate import evaluate
-from edgetrain.files import check_writable, load, save
+from edgetrain.files import check_writable, save
 from edgetrain.make_heads import make_heads
 from edgetrain.model import Model
 from edgetrain.quantize import quantize as quantize_model
@@ -37,7 +37,7 @@ def quantize(
 
     Example: `edgetrain quantize float.safetensors --data train.npz --heads auto -o int8.st`
     """
-    network = load(model)
+    network = options.load_model(model)
     if isinstance(network, Model):
         raise ModelError(f"{model} is an int8 model already")
     found = options.data_for(data, input_, network)

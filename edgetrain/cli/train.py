@@ -11,9 +11,8 @@ import typer
 from edgetrain import defaults
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, note, report
-from edgetrain.data import Data
 from edgetrain.evaluate import evaluate, targets
-from edgetrain.files import check_writable, load, save, save_checkpoint
+from edgetrain.files import check_writable, save, save_checkpoint
 from edgetrain.history import Training
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
@@ -97,7 +96,7 @@ def train(
         "perturbation": perturbation, "queries": queries, "goodness_loss": goodness_loss,
         "labels": labels, "negatives": negatives, "sharpness": sharpness,
     }  # fmt: skip
-    network, found = _load(model, data, input_)
+    network, found = options.model_and_data(model, data, input_)
     common = {
         "schedule": schedule, "weights": weights, "train": options.selection(layers),
         "momentum": momentum, "error_clip": error_clip, "bits": bits, "batch": batch,
@@ -144,12 +143,6 @@ def train(
     _advise(result, summary)
     if result.stopped == "interrupted":
         raise typer.Exit(INTERRUPTED)
-
-
-def _load(model: Path, data: Path, shape: str | None) -> tuple[Model, Data]:
-    """Load a model and data that fit it; a float model is quantized with the data."""
-    found = options.data_for(data, shape, load(model))
-    return options.int8_model(model, found), found
 
 
 def make_rule(

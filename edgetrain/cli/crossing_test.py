@@ -1,0 +1,84 @@
+"""Import, export, and verbs that read another format at once."""
+
+import json
+
+import numpy as np
+import pytest
+
+from edgetrain import exporters, fixed
+from edgetrain.architectures import mlp
+from edgetrain.data import digits
+from edgetrain.files import load, save
+from edgetrain.inference import output
+
+FORMATS = {"tflite": "ai_edge_litert", "onnx": "onnx"}
+
+
+@pytest.fixture(params=FORMATS)
+def format_(request):
+    pytest.importorskip(FORMATS[request.param])
+    return request.param
+
+
+@pytest.fixture
+def foreign(folder, format_):
+    """An untrained float network in another format; softmax at its end."""
+    path = folder / f"net.{format_}"
+    if not path.exists():
+        network = mlp((8, 8, 1), 10)
+        path.write_bytes(exporters.write(network, format_, "net")[path.name])
+    return path.name
+
+
+def test_import_train_export_evaluate(report, folder, foreign, format_):
+    imported = report("import", foreign, "-o", "net.st")
+    assert (imported["kind"], imported["input"], imported["outputs"]) == ("float", "8x8x1", 10)
+
+    trained = report("train", foreign, "--data", "digits.npz", "--epochs", "6", "-o", "tuned.st")
+    assert trained["accuracy_of_model"] > trained["accuracy_before"] + 0.2
+
+    exported = report("export", "tuned.st", "--to", format_, "-o", "out")
+    assert exported["files"] == [f"out/tuned.{format_}"]
+    if format_ == "tflite":
+        again = report("evaluate", f"out/tuned.{format_}", "--data", "digits.npz")
+        assert again["accuracy"] == trained["accuracy_of_model"]
+        found, tuned = exporters.read(folder / "out" / "tuned.tflite"), load(folder / "tuned.st")
+        x = tuned.quantize_input(digits().x_test[:20])
+        np.testing.assert_array_equal(output(found, x, fixed), output(tuned, x, fixed))
+        assert found.history == tuned.history
+
+
+def test_a_name_of_ones_own(report, folder, foreign, format_):
+    found = report("export", foreign, "--to", format_, "-o", "deep/er", "--name", "mine")
+    assert found["files"] == [f"deep/er/mine.{format_}"]
+    assert (folder / "deep" / "er" / f"mine.{format_}").stat().st_size == found["bytes"]
+
+
+def test_import_says_what_to_do_with_a_float_model(edgetrain, foreign):
+    code, out, err = edgetrain("import", foreign, "-o", "hint.st", "--json")
+    assert (code, json.loads(out)["kind"]) == (0, "float")
+    assert "edgetrain quantize hint.st" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("import", "none.tflite", "-o", "x.st"), "none.tflite cannot be read"),
+        (("import", "digits.npz", "-o", "x.st"), "must end in one of .onnx, .tflite"),
+        (("export", "float.st", "--to", "coreml", "-o", "x"), "--to must be one of onnx, tflite"),
+        (("export", "float.st", "--to", "onnx", "--form", "fast", "-o", "x"), "form"),
+        (("export", "float.st", "--to", "tflite", "--name", "a/b", "-o", "x"), "name"),
+        (("export", "float.st", "--to", "tflite", "-o", "digits.npz"), "cannot be a folder"),
+        (("evaluate", "none.onnx", "--data", "digits.npz"), "none.onnx"),
+    ],
+)
+def test_bad_input_is_one_sentence(edgetrain, folder, arguments, message):
+    pytest.importorskip("ai_edge_litert")
+    pytest.importorskip("onnx")
+    save(mlp((8, 8, 1), 10), folder / "float.st")
+    before = sorted(p.name for p in folder.iterdir())
+    code, out, err = edgetrain(*arguments)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert err.count("edgetrain: error: ") == 1
+    assert sorted(p.name for p in folder.iterdir()) == before
