@@ -20,7 +20,7 @@ FLOORS = (
     {"reals", "quantize", "architectures", "inference", "blocks", "state", "step", "backward",
      "heads", "outputs", "arena", "description", "files", "shift"},
     {"rules"},
-    {"memory", "defaults", "evaluate", "watch", "train", "make_heads", "demo", "report",
+    {"memory", "defaults", "evaluate", "watch", "train", "trial", "make_heads", "demo", "report",
      "exporters"},
     {"cli", "__main__"},
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Names of nodes: readable, unique, and identifiers of C."""
+"""Names of nodes: readable, unique, and identifiers of C; and names of exported files."""
 
 import re
 from collections.abc import Container
@@ -28,3 +28,12 @@ def unique_name(wanted: str, taken: Container[str], fallback: str = "node") -> s
         number += 1
         candidate = f"{name}_{number}"
     return candidate
+
+
+def check_file_name(name: str) -> None:
+    """Raise ValueError unless a name can be the first part of a file's, in no other folder."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
+        raise ValueError(
+            "the name must be at most 100 letters, digits, '_', '-' and '.', and begin with none "
+            f"of the last two, got {name!r}"
+        )

@@ -1,10 +1,10 @@
 """Models to TensorFlow Lite files: int8 or float32, for LiteRT and TensorFlow Lite Micro."""
 
-import re
 from collections.abc import Callable
 
 from edgetrain.errors import ModelError
 from edgetrain.exporters.metadata import metadata
+from edgetrain.exporters.names import check_file_name
 from edgetrain.exporters.tflite_export import Exporting
 from edgetrain.exporters.tflite_write import Writer
 from edgetrain.graph import INPUT, Node
@@ -40,8 +40,7 @@ def to_tflite(model: FloatModel | Model, name: str = "model") -> dict[str, bytes
         >>> files["tiny.tflite"][4:8]
         b'TFL3'
     """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
-        raise ValueError(f"the name must be letters, digits, '_', '-' and '.', got {name!r}")
+    check_file_name(name)
     export = Exporting(model, Writer(isinstance(model, Model)))
     start = export.value(INPUT, export.graph.input_shape, "input")
     for node in export.graph.nodes:

@@ -27,7 +27,7 @@ MAX_CLASSES = 4095
 """The sum of so many exponentials fits."""
 
 _INTEGER_BITS = 5  # differences of logits are Q26 in int32: -32 to 0
-_SUM_BITS = 12  # sums of exponentials are Q19 in int32: below 4096
+SUM_BITS = 12  # sums of exponentials are Q19 in int32: below 4096
 _QUARTER = 1 << 24  # 1/4 in Q26
 _EXP_OF_MINUS_EIGHTH = 1895147668  # exp(-1/8) in Q31
 _ONE_THIRD = 715827883  # 1/3 in Q31
@@ -79,11 +79,11 @@ def probabilities(x: Int8, multiplier: int, shift: int, lowest: int) -> Int8:
     """
     difference = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
     counts = difference >= lowest
-    exponential = _exp(rescale(np.where(counts, difference, 0), multiplier, shift))
-    total = np.where(counts, divide_by_power(exponential, _SUM_BITS), 0).sum(-1, keepdims=True)
+    exponential = exp_q31(rescale(np.where(counts, difference, 0), multiplier, shift))
+    total = np.where(counts, divide_by_power(exponential, SUM_BITS), 0).sum(-1, keepdims=True)
     leading = _leading_zeros(total)
-    reciprocal = _reciprocal((total << leading) - (1 << 31))
-    share = divide_by_power(_product(reciprocal, exponential), _SUM_BITS - leading + 31 - 8)
+    reciprocal = reciprocal_q31((total << leading) - (1 << 31))
+    share = divide_by_power(_product(reciprocal, exponential), SUM_BITS - leading + 31 - 8)
     return saturate(np.where(counts, share, 0) + INT8_MIN)
 
 
@@ -92,8 +92,11 @@ def _product(a: Int64 | int, b: Int64 | int) -> Int64:
     return (np.asarray(a, np.int64) * b + (1 << 30)) >> 31
 
 
-def _exp(x: Int64) -> Int64:
-    """Exponential of Q26 numbers <= 0, in Q31: a polynomial in (-1/4, 0], times a power a bit."""
+def exp_q31(x: Int64) -> Int64:
+    """Return the exponential of Q26 numbers in [-32, 0], as Q31.
+
+    A polynomial in (-1/4, 0], times a power of e for every higher bit.
+    """
     fraction = (x & (_QUARTER - 1)) - _QUARTER
     y = (fraction << _INTEGER_BITS) + (1 << 28)
     squared = _product(y, y)
@@ -111,7 +114,7 @@ def _leading_zeros(x: Int64) -> Int64:
     return 32 - exponent.astype(np.int64)
 
 
-def _reciprocal(x: Int64) -> Int64:
+def reciprocal_q31(x: Int64) -> Int64:
     """Return ``1 / (1 + x)`` in Q31 for x in [0, 1) in Q31, by three steps of Newton's method."""
     half = (x + INT32_MAX + 1) >> 1
     y = 1515870810 + _product(half, -1010580540)  # 48/17 - 32/17 * half, Q29

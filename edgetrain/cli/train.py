@@ -19,6 +19,7 @@ from edgetrain.rules import RULES, Rule, configured
 from edgetrain.settings import Loss, Settings
 from edgetrain.state import trace
 from edgetrain.train import OnStep, Result, fit
+from edgetrain.trial import steady
 from edgetrain.watch import CHECKPOINT_STEPS, Options
 
 Given = dict[str, Any]
@@ -37,7 +38,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="passes over the data.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 32,
     learning_rate: Annotated[
-        str | None, typer.Option(help="A number, or a power as 2^-6; a good one by default.")
+        str | None,
+        typer.Option(
+            help="A number, or a power as 2^-6; by default one at which nothing saturates."
+        ),
     ] = None,
     schedule: Annotated[str, typer.Option(help="constant, linear or steps.")] = "linear",
     weights: Annotated[str, typer.Option(help="w8, or w16 for int16 masters.")] = "w8",
@@ -111,6 +115,11 @@ def train(
     name, ops = options.backend(backend)
     targets(network, found.x_train, found.y_train, "y_train")
     before = evaluate(None, network, None, found.x_test, found.y_test, ops=ops)
+    if learning_rate is None:
+        asked, chosen = chosen, steady(chosen, network, found, ops=ops, seed=seed, batch=batch)
+        if chosen != asked:
+            note(f"at the learning rate {asked.settings.learning_rate:g} updates saturate: "
+                 f"taking {chosen.settings.learning_rate:.3g}")  # fmt: skip
     with Bar(rule) as update:
         result = fit(
             chosen, network, found, ops=ops, seed=seed, steps=steps, epochs=epochs, batch=batch,
