@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.losses import LOGIT_BITS
-from edgetrain.arithmetic.rounding import Int32, Ints
+from edgetrain.arithmetic.probabilities import PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.data import check_labels
 from edgetrain.errors import DataError
+from edgetrain.inference import output
 from edgetrain.model import Float, Model
-from edgetrain.outputs import predict, targets_q10
+from edgetrain.outputs import targets_q10
 from edgetrain.rules import Rule
 from edgetrain.state import State, output_span
 
@@ -58,16 +60,35 @@ def targets(model: Model, x: Float, y: NDArray[np.generic], name: str = "y") -> 
 
 def outputs(
     rule: Rule | None, model: Model, state: State | None, x: Float, ops: ModuleType
-) -> Int32:
-    """Return the outputs for real samples, int32 (samples, outputs), Q10, in batches."""
+) -> NDArray[np.float64]:
+    """Return the outputs for real samples, float64 (samples, outputs), computed in batches.
+
+    A rule predicts in units of `edgetrain.state.output_span`; without one these are the real
+    numbers that the int8 output of an exported file stands for, its rounding and its limits
+    included: probabilities where the model ends with a softmax.
+    """
     parts = []
     for i in range(0, len(x), BATCH):
         codes = model.quantize_input(x[i : i + BATCH])
         if rule is None or state is None:
-            parts.append(predict(model, codes, ops))
+            parts.append(output_reals(model, output(model, codes, ops)))
         else:
-            parts.append(rule.predict(model, state, codes, ops))
+            found = rule.predict(model, state, codes, ops).astype(np.float64)
+            parts.append(found * _unit(model))
     return np.concatenate(parts)
+
+
+def output_reals(model: Model, codes: Int8) -> NDArray[np.float64]:
+    """Return the real numbers (samples, outputs) that `edgetrain.inference.output` stands for."""
+    scale, zero_point = model.scheme.activations[model.graph.output.name]
+    if model.softmax:
+        scale, zero_point = PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
+    return scale * (codes.reshape(len(codes), -1).astype(np.float64) - zero_point)
+
+
+def _unit(model: Model) -> float:
+    """Return the real value of one unit of Q10 outputs and targets."""
+    return output_span(model, model.graph.output) / 2**LOGIT_BITS
 
 
 def evaluate(
@@ -82,7 +103,8 @@ def evaluate(
     """Measure a model on real samples.
 
     Args:
-        rule: whose prediction counts (with state); None for the network's own output.
+        rule: whose prediction counts (with state); None for the network's own int8 output, as an
+            exported file gives it.
         model: the network.
         state: of the rule.
         x: float32 (samples, *input_shape).
@@ -111,8 +133,7 @@ def evaluate(
     found = outputs(rule, model, state, x, ops)
     if model.task == "classify":
         return {"accuracy": float((found.argmax(axis=1) == wanted).mean()), "samples": len(x)}
-    unit = output_span(model, model.graph.output) / 2**LOGIT_BITS
-    errors = (((found - wanted.astype(np.int64)) * unit) ** 2).mean(axis=1)
+    errors = ((found - wanted * _unit(model)) ** 2).mean(axis=1)
     report = {"squared_error": float(errors.mean()), "samples": len(x)}
     if model.task == "reconstruct" and y.ndim == 1 and set(np.unique(y)) == {0, 1}:
         report["auc"] = area_under_curve(errors, y)

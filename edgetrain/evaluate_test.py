@@ -10,8 +10,8 @@ from edgetrain.data import Data
 from edgetrain.errors import DataError, ModelError
 from edgetrain.evaluate import area_under_curve, evaluate, targets
 from edgetrain.graph import INPUT, Graph, Node
+from edgetrain.inference import output
 from edgetrain.model import FloatModel, Weights
-from edgetrain.outputs import predict
 from edgetrain.quantize import quantize
 from edgetrain.rules import ForwardForward
 
@@ -69,7 +69,19 @@ def test_batches_make_no_difference(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 7)
 
     np.testing.assert_array_equal(module.outputs(None, model, None, x, fixed), whole)
-    np.testing.assert_array_equal(predict(model, model.quantize_input(x), fixed), whole)
+    scale, zero_point = model.scheme.activations["classifier"]
+    codes = output(model, model.quantize_input(x), fixed)
+    np.testing.assert_array_equal(scale * (codes.astype(float) - zero_point), whole)
+
+
+def test_a_softmax_gives_probabilities():
+    x = np.random.default_rng(1).normal(0, 1, (50, 4)).astype(np.float32)
+    model = replace(quantize(mlp((4,), CLASSES), x), softmax=True)
+
+    found = module.outputs(None, model, None, x, fixed)
+
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=2 / 256)
+    assert found.min() >= 0
 
 
 # --- regressions ---
@@ -90,9 +102,10 @@ def test_squared_error_is_in_real_units(reach):
 def test_a_perfect_regression_has_nearly_no_error():
     x = np.random.default_rng(2).uniform(-1, 1, (300, CLASSES)).astype(np.float32)
 
-    step = 2 / 255
+    model = identity("regress")
+    steps = [model.scheme.activations[name].scale for name in (INPUT, "classifier")]
 
-    assert measure(identity("regress"), x, x)["squared_error"] < step**2 / 6
+    assert measure(model, x, x)["squared_error"] < sum(step**2 for step in steps) / 9
 
 
 # --- reconstructions ---
@@ -130,12 +143,11 @@ def test_there_is_no_auc_without_both_labels(labels):
 def test_the_target_of_a_reconstruction_is_the_input():
     x = np.random.default_rng(4).uniform(-1, 1, (30, 2, 3, 1)).astype(np.float32)
     model = quantize(autoencoder((2, 3, 1), hidden=8, code=4), x, task="reconstruct")
-    outputs = module.outputs(None, model, None, x, fixed) / 1024
+    outputs = module.outputs(None, model, None, x, fixed)
 
     report = measure(model, x, np.zeros(30, int))
 
-    unit = max(1.0, 128 * model.scheme.activations["reconstruction"].scale)
-    want = ((outputs * unit - x.reshape(30, 6)) ** 2).mean()
+    want = ((outputs - x.reshape(30, 6)) ** 2).mean()
     assert report["squared_error"] == pytest.approx(want, rel=0.01)
 
 
@@ -239,7 +251,7 @@ def forward_forward():
 def test_a_rule_with_state_predicts_itself(forward_forward):
     rule, model, state, x = forward_forward
     own = rule.predict(model, state, model.quantize_input(x), fixed).argmax(axis=1)
-    network = predict(model, model.quantize_input(x), fixed).argmax(axis=1)
+    network = output(model, model.quantize_input(x), fixed).argmax(axis=1)
     assert (own != network).any()
 
     assert evaluate(rule, model, state, x, own, ops=fixed)["accuracy"] == 1
@@ -249,7 +261,7 @@ def test_a_rule_with_state_predicts_itself(forward_forward):
 
 def test_a_rule_without_state_leaves_it_to_the_network(forward_forward):
     rule, model, _, x = forward_forward
-    network = predict(model, model.quantize_input(x), fixed).argmax(axis=1)
+    network = output(model, model.quantize_input(x), fixed).argmax(axis=1)
 
     assert evaluate(rule, model, None, x, network, ops=fixed)["accuracy"] == 1
 
