@@ -23,7 +23,7 @@ from edgetrain.dataset import (
     validation_split,
 )
 from edgetrain.errors import DataError
-from edgetrain.sample_shape import Shape, parse_shape, sample_shape
+from edgetrain.sample_shape import Shape, is_channels_first, parse_shape, sample_shape
 
 __all__ = [
     "Data",
@@ -59,7 +59,8 @@ def load(
         input_shape: the shape of one sample, (features,) or (height, width, channels); it
             overrides the file's.
         for_model: the input shape of the model that will see the data, see `reshape_for`. It
-            settles what samples with two axes mean.
+            settles what samples with two axes mean. Samples with their channels first, as PyTorch
+            has them, are turned round if they fit in no other way.
         max_bytes: most bytes that the uncompressed file or folder may have.
 
     Returns:
@@ -142,6 +143,8 @@ def from_arrays(
             "samples of x_train and x_test must have the same shape, "
             f"got {x_train.shape[1:]} and {x_test.shape[1:]}"
         )
+    if input_shape is None and is_channels_first(x_train.shape[1:], for_model or ()):
+        x_train, x_test = np.moveaxis(x_train, 1, -1), np.moveaxis(x_test, 1, -1)
     shape = sample_shape(x_train.shape[1:], input_shape, for_model)
     data = Data(
         x_train.reshape(len(x_train), *shape),

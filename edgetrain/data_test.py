@@ -1,4 +1,5 @@
 import gzip
+import math
 
 import numpy as np
 import pytest
@@ -194,3 +195,21 @@ def test_the_bundled_digits_are_in_range_and_complete():
     assert (data.input_shape, data.classes) == ((8, 8, 1), 10)
     assert (data.x_train.min(), data.x_train.max()) == (0, 1)
     assert np.bincount(data.y_test).min() >= 30
+
+
+@pytest.mark.parametrize(
+    ("stored", "model"), [((3, 4, 5), (4, 5, 3)), ((6, 9), (1, 9, 6)), ((6, 1, 9), (1, 9, 6))]
+)
+def test_channels_first_are_turned_round_for_a_model(stored, model):
+    x = np.arange(2 * math.prod(stored), dtype=np.float32).reshape(2, *stored)
+    y = np.array([0, 1])
+
+    found = from_arrays(x, y, x, y, for_model=model)
+
+    np.testing.assert_array_equal(found.x_train, np.moveaxis(x, 1, -1).reshape(2, *model))
+
+
+def test_samples_that_fit_as_they_are_are_left_alone():
+    x = np.arange(54, dtype=np.float32).reshape(2, 3, 3, 3)
+    found = from_arrays(x, np.array([0, 1]), x, np.array([0, 1]), for_model=(3, 3, 3))
+    np.testing.assert_array_equal(found.x_train, x)

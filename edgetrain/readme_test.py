@@ -32,11 +32,12 @@ def test_every_command_is_a_verb(text):
 
 
 def test_every_path_exists(text):
-    for path in re.findall(r"`((?:edgetrain|kernels|examples)/[\w./]*)`", text):
+    for path in re.findall(r"`((?:edgetrain|kernels|exporters|examples)/[\w./]*)`", text):
         assert (README.parent / path).exists(), path
 
 
-def test_the_table_of_memory_is_what_is_forecast(text):
+def test_the_table_of_memory_is_what_is_forecast(text, monkeypatch):
+    monkeypatch.syspath_prepend(README.parent / "examples")
     path = README.parent / "examples" / "compare_memory.py"
     spec = importlib.util.spec_from_file_location("compare_memory", path)
     module = importlib.util.module_from_spec(spec)

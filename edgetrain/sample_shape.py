@@ -106,6 +106,25 @@ def fitted_shape(sample: Shape, model: Shape) -> Shape:
     )
 
 
+def is_channels_first(stored: Shape, model: Shape) -> bool:
+    """Whether samples are those of a model but for their channels, which come first, as in PyTorch.
+
+    Args:
+        stored: the shape of one sample: (channels, height, width), or (channels, steps).
+        model: the shape of the model's input.
+
+    Example:
+        >>> is_channels_first((3, 32, 32), (32, 32, 3)), is_channels_first((6, 128), (1, 128, 6))
+        (True, True)
+        >>> is_channels_first((32, 32, 3), (32, 32, 3))
+        False
+    """
+    if len(model) != 3 or stored in (model, model[1:]):
+        return False
+    height, width, channels = model
+    return stored == (channels, height, width) or (height == 1 and stored == (channels, width))
+
+
 def written(shape: Shape) -> str:
     """Write a shape as `parse_shape` reads it.
 

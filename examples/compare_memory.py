@@ -6,17 +6,14 @@ The numbers are forecasts for one sample; `edgetrain/arena_test.py` compares for
 the runtime keeps.
 """
 
-from pathlib import Path
-
 import numpy as np
+from tables import README, put
 
 from edgetrain.architectures import ds_cnn, mobilenet_v1, resnet8
 from edgetrain.memory import plans
 from edgetrain.model import FloatModel
 from edgetrain.quantize import quantize
 
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
 NETWORKS = {
     "DS-CNN 49x10": ds_cnn((49, 10, 1), 12),
     "ResNet-8 32x32": resnet8((32, 32, 3), 10),
@@ -49,8 +46,7 @@ def table() -> str:
 
 def main() -> None:
     print(table())
-    head, rest = README.read_text().split(BEGIN)
-    README.write_text(f"{head}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}")
+    put(README, "memory", table())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compare the learning rules on real data and write the table of the README.
+"""Compare the learning rules on real data and write the tables of README and RESULTS.md.
 
     python examples/compare_rules.py                      # every task; an hour or two
     python examples/compare_rules.py --task rotated       # one of them
@@ -17,20 +17,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tables import README, put
+from tables import RESULTS as TABLES
 from tasks import OPS, TASKS
 
 from edgetrain.data import Data
 from edgetrain.files import write_whole
 from edgetrain.model import Model
 from edgetrain.outputs import predict
-from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
+from edgetrain.rules import RULES, Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
 from edgetrain.train import fit
 
 SEEDS = (0, 1, 2)
 RESULTS = Path(__file__).with_name("results.json")
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- rules: begin -->", "<!-- rules: end -->"
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def compare(entry: Entry) -> dict[str, object]:
 
 
 def table(results: dict[str, dict[str, object]]) -> str:
-    """Return the README's table."""
+    """Return the table of RESULTS.md."""
     lines = ["| task | rule | accuracy, % | at least | seconds |", "|---|---|---|---|---|"]
     for entry in ENTRIES:
         found = results.get(f"{entry.task}: {entry.name}")
@@ -179,12 +179,21 @@ def table(results: dict[str, dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(results: dict[str, dict[str, object]]) -> None:
-    """Put the table between its two marks."""
-    text = README.read_text()
-    head, rest = text.split(BEGIN)
-    tail = rest.split(END)[1]
-    README.write_text(f"{head}{BEGIN}\n{table(results)}\n{END}{tail}")
+def summary(results: dict[str, dict[str, object]]) -> str:
+    """Return the README's table: the best of each rule, a row a task."""
+    lines = [f"| accuracy, % | before | {' | '.join(RULES)} |", "|---|---|" + "---|" * len(RULES)]
+    for task in TASKS:
+        best: dict[str, float] = {}
+        for entry in ENTRIES:
+            found = results.get(f"{entry.task}: {entry.name}")
+            row = entry.task.split("+")[0]
+            if found and row == task and "classifier only" not in entry.name:
+                key = entry.name.split(",")[0]
+                best[key] = max(best.get(key, 0.0), float(np.mean(found["test"])))
+        if best:
+            cells = [f"{best[key]:.1f}" if key in best else "" for key in ("before", *RULES)]
+            lines.append(f"| {TASKS[task].title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -197,7 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     if options.write_readme:
-        write_readme(results)
+        put(README, "rules", summary(results))
+        put(TABLES, "rules", table(results))
         return
     for entry in ENTRIES:
         if entry.task not in (options.task or TASKS) or options.only not in entry.name:
