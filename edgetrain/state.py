@@ -44,6 +44,8 @@ PROBABILITY_EXPONENT = -7
 RATE_BITS = 8
 UNIT_RATIO = 1 << RATIO_BITS
 """Ratio of the channel with the largest weight scale."""
+DEAD = 2**-10
+"""Share of the largest weight scale below which a channel does not learn."""
 
 Tensors = Mapping[str, NDArray[np.signedinteger]]
 
@@ -170,8 +172,13 @@ def learnable(
     w_scale: NDArray[np.float64],
     settings: Settings,
 ) -> dict[str, NDArray]:
-    """Return the rates, and the master and velocity where asked for, of one set of weights."""
+    """Return the rates, and the master and velocity where asked for, of one set of weights.
+
+    A channel whose scale is less than DEAD of the largest stays as it is: networks from elsewhere
+    have them where a normalization cut a channel off, and any update would fill their whole range.
+    """
     rate = settings.learning_rate
+    w_scale = np.where(w_scale < DEAD * w_scale.max(), np.inf, w_scale)
     tensors: dict[str, NDArray] = {
         f"rate/{key}/w": _rates(rate * x_scale / w_scale, key, rate),
         f"rate/{key}/b": _rates(rate / (x_scale * w_scale), key, rate),
