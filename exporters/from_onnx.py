@@ -11,16 +11,16 @@ import numpy as np
 import onnx
 
 from edgetrain.errors import FileError, ModelError
-from edgetrain.exporters.onnx_builder import Builder, Constant
-from edgetrain.exporters.onnx_fold import FOLDED, PICK, VIEWS, fold
-from edgetrain.exporters.onnx_graph import OnnxGraph, Op, read_graph
-from edgetrain.exporters.onnx_input import OtherLayoutError, first_guess
-from edgetrain.exporters.onnx_operators import OPERATORS, hint
-from edgetrain.exporters.onnx_pending import settle
-from edgetrain.exporters.onnx_qdq import int8_model
-from edgetrain.exporters.onnx_read import read_model
-from edgetrain.exporters.onnx_tensors import array
-from edgetrain.exporters.onnx_values import Value
+from edgetrain.exporters.onnx_reading.builder import Builder, Constant
+from edgetrain.exporters.onnx_reading.fold import FOLDED, PICK, VIEWS, fold
+from edgetrain.exporters.onnx_reading.graph import OnnxGraph, Op, read_graph
+from edgetrain.exporters.onnx_reading.input import OtherLayoutError, first_guess
+from edgetrain.exporters.onnx_reading.operators import OPERATORS, hint
+from edgetrain.exporters.onnx_reading.pending import settle
+from edgetrain.exporters.onnx_reading.qdq import int8_model
+from edgetrain.exporters.onnx_reading.read import read_model
+from edgetrain.exporters.onnx_reading.tensors import array
+from edgetrain.exporters.onnx_reading.values import Value
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import FloatModel, Model, Weights
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from edgetrain.description import TASKS, check_sizes
 from edgetrain.errors import FileError, ModelError
-from edgetrain.exporters.tflite_import import BORDER, Importing, sample_shape
-from edgetrain.exporters.tflite_operators import HANDLERS, NEAREST
-from edgetrain.exporters.tflite_read import Net, Operator, Tensor, read_tflite
+from edgetrain.exporters.tflite_reading.importing import BORDER, Importing, sample_shape
+from edgetrain.exporters.tflite_reading.operators import HANDLERS, NEAREST
+from edgetrain.exporters.tflite_reading.read import Net, Operator, Tensor, read_tflite
 from edgetrain.graph import INPUT, Graph
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import SHARING

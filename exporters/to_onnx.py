@@ -8,10 +8,10 @@ import numpy as np
 from edgetrain.arithmetic.probabilities import PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
 from edgetrain.exporters.metadata import metadata
 from edgetrain.exporters.names import check_file_name
-from edgetrain.exporters.onnx_form_exact import exact
-from edgetrain.exporters.onnx_form_float import real
-from edgetrain.exporters.onnx_form_qdq import qdq
-from edgetrain.exporters.onnx_write import Writer
+from edgetrain.exporters.onnx_writing.form_exact import exact
+from edgetrain.exporters.onnx_writing.form_float import real
+from edgetrain.exporters.onnx_writing.form_qdq import qdq
+from edgetrain.exporters.onnx_writing.write import Writer
 from edgetrain.graph import INPUT
 from edgetrain.model import FloatModel, Model
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from edgetrain.errors import ModelError
 from edgetrain.exporters.metadata import metadata
 from edgetrain.exporters.names import check_file_name
-from edgetrain.exporters.tflite_export import Exporting
-from edgetrain.exporters.tflite_write import Writer
+from edgetrain.exporters.tflite_writing.exporting import Exporting
+from edgetrain.exporters.tflite_writing.write import Writer
 from edgetrain.graph import INPUT, Node
 from edgetrain.model import FloatModel, Model
 

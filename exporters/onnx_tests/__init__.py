@@ -1,0 +1,1 @@
+"""Tests of the ONNX importer and exporter, and of the importer of PyTorch modules."""

@@ -1,0 +1,1 @@
+"""The ONNX exporter: the forms of a network and the file around it; see `to_onnx`."""
