@@ -1,10 +1,11 @@
 """Compare the forms of ONNX files in ONNX Runtime: speed, and distance from our integers.
 
-    python examples/compare_onnx.py      # a few minutes; needs the shared models and data sets
+    python examples/compare_onnx.py      # a few minutes; writes examples/RESULTS.md
 
-Networks are MLPerf Tiny's: ResNet-8 on CIFAR-10's test images, DS-CNN on synthetic keywords,
-MobileNetV1-0.25 on the CIFAR-10 images enlarged three times. One thread; the forms take turns in
-short bursts, and medians are printed. Float32 has the int8 network's weights.
+Needs the shared models and data sets. Networks are MLPerf Tiny's: ResNet-8 on CIFAR-10's test
+images, DS-CNN on synthetic keywords, MobileNetV1-0.25 on the CIFAR-10 images enlarged three times.
+One thread; the forms take turns in short bursts, and medians are printed. Float32 has the int8
+network's weights.
 """
 
 import time
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
+from tables import RESULTS, put
 
 from edgetrain import kernels
 from edgetrain.exporters.from_tflite import from_tflite
@@ -131,14 +133,15 @@ def distance(model: Model, form: str, given: np.ndarray, x: np.ndarray) -> str:
     if form == "exact":
         differing += int((Running(model, form)(given) != output(model, x, ops)).sum())
     same = (y.argmax(axis=1) == wanted.argmax(axis=1)).mean()
-    return (
-        f"{differing:>7,} of {wanted.size:<7,} {(off > 1).mean():>7.2%} {off.max():>4} {same:>8.2%}"
-    )
+    return f"{differing:,} | {(off > 1).mean():.1%} | {off.max()} | {same:.1%}"
 
 
 def main() -> None:
-    print("ms a sample; codes of the last layer that differ from ours, by more than 1, at most")
-    print(f"{'network':<12} {'form':<6}  batch 1  batch 32  differing codes      > 1  max  arg max")
+    rows = [
+        "| network | form | ms a sample, batch 1 | batch 32 | codes that differ | by more than 1 "
+        "| at most | same arg max |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for task in TASKS:
         model = from_tflite(SHARED / "models" / task.file)
         x = samples(task)
@@ -146,11 +149,10 @@ def main() -> None:
         times = speed(model, given)
         for form in given:
             one, many = times[form]
-            print(
-                f"{task.name:<12} {form:<6} {one:>8.3f} {many:>9.3f}  "
-                f"{distance(model, form, given[form], x)}",
-                flush=True,
-            )
+            found = distance(model, form, given[form], x)
+            rows.append(f"| {task.name} | {form} | {one:.3f} | {many:.3f} | {found} |")
+            print(rows[-1], flush=True)
+    put(RESULTS, "onnx", "\n".join(rows))
 
 
 if __name__ == "__main__":

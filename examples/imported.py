@@ -31,7 +31,6 @@ AUTOMOBILE, BIRD = 1, 2
 SILENCE_UNKNOWN_YES_NO = (10, 11, 9, 3)
 """The outputs of TensorFlow Lite Micro's micro_speech as classes of our keywords."""
 PHASE = 0.5
-DEAD = 2**-10
 
 
 @dataclass(frozen=True)
@@ -61,16 +60,6 @@ def int8_model(name: str) -> Model:
     if not isinstance(model, Model):
         raise TypeError(f"{name} is not an int8 model")
     return model
-
-
-def alive(model: Model) -> tuple[str, ...]:
-    """Name the layers whose channels all have a weight scale that a learning rate can serve.
-
-    Half of MobileNetV1's channels died while it was trained: their weights are zero, their scales
-    a millionth of the others', and a step of the common length in them leaves int32.
-    """
-    scales = model.scheme.weights
-    return tuple(name for name in scales if scales[name].min() > DEAD * scales[name].max())
 
 
 @lru_cache

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from compare_rules import ACTIVITY, SEEDS, Entry, accuracy, mono, plain
-from imported import TASKS, alive
+from imported import TASKS
 from tables import RESULTS as TABLES
 from tables import put
 from tasks import OPS
@@ -63,7 +63,7 @@ COLOUR = (
 EXPORT = (
     Entry("keywords", "mono_forward", own_output, (0.01, 0.03, 0.1), epochs=3),
     Entry("resnet8", "mono_forward", own_output, (0.0003, 0.001, 0.002), epochs=15, batch=16),
-    Entry("mobilenet", "mono_forward", own_output, (0.1, 0.2, 0.3), epochs=4, batch=16),
+    Entry("mobilenet", "mono_forward", own_output, (0.03, 0.1), epochs=4, batch=16),
     Entry("micro_speech", "backprop", plain, (0.003, 0.01, 0.03), epochs=20, batch=16),
     Entry("hello_world", "mono_forward", own_output, (0.01, 0.03, 0.1), epochs=60, batch=16),
 )  # fmt: skip
@@ -75,7 +75,7 @@ def tune(entry: Entry, rate: float, seed: int, validation: bool) -> tuple[Rule, 
     steps = entry.epochs * (len(data.x_train) // entry.batch)
     settings = Settings(
         learning_rate=rate, schedule="linear", steps=steps, batch=entry.batch,
-        train=alive(model) if entry.train == "all" else entry.train,
+        train=entry.train,
     )  # fmt: skip
     rule = entry.rule(settings) if entry.rule else plain(settings)
     result = fit(rule, model, data, ops=OPS, seed=seed, steps=steps, batch=entry.batch)
