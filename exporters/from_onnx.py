@@ -5,11 +5,13 @@ they compute in another order (flattened images, normalization, activations writ
 nodes) is brought into edgetrain's. Anything that cannot be expressed is refused by name.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
+from edgetrain.description import TASKS, check_sizes
 from edgetrain.errors import FileError, ModelError
 from edgetrain.exporters.onnx_reading.builder import Builder, Constant
 from edgetrain.exporters.onnx_reading.fold import FOLDED, PICK, VIEWS, fold
@@ -24,8 +26,6 @@ from edgetrain.exporters.onnx_reading.values import Value
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import FloatModel, Model, Weights
 
-TASKS = ("classify", "regress", "reconstruct")
-
 
 def from_onnx(
     source: str | Path | bytes | onnx.ModelProto, task: str | None = None
@@ -38,8 +38,9 @@ def from_onnx(
 
     Args:
         source: a path, the contents of a file, or a model in memory.
-        task: "classify", "regress" or "reconstruct"; None for "classify" if the model ends with a
-            softmax or has several outputs, else "regress".
+        task: "classify", "regress" or "reconstruct"; None for what the file says if edgetrain
+            wrote it, else "classify" if the model ends with a softmax or has several outputs,
+            else "regress".
 
     Returns:
         A float model; an int8 model with the same integers if the graph has QuantizeLinear and
@@ -61,9 +62,16 @@ def from_onnx(
     """
     if task is not None and task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}")
+    read, folder = read_model(source)
+    said = {entry.key: entry.value for entry in read.metadata_props}
+    task = task or (said["task"] if said.get("task") in TASKS else None)
     with np.errstate(all="ignore"):  # what is not finite is refused in the end
-        build = _read_all(read_graph(*read_model(source)))
-        return _model(build, build.values[build.graph.output], task)
+        build = _read_all(read_graph(read, folder))
+        model = _model(build, build.values[build.graph.output], task)
+    check_sizes(model.graph)
+    if isinstance(model, Model) and said.get("history"):
+        return replace(model, history=tuple(said["history"].split("\n")))
+    return model
 
 
 def _read_all(graph: OnnxGraph) -> Builder:

@@ -112,15 +112,9 @@ def int8_model(build: Builder, graph: Graph, task: str, softmax: bool) -> Model:
         nodes.append(replace(node, activation="relu") if clipped else node)
     graph = Graph(graph.input_shape, tuple(nodes))
     scales = {n.name: _weight_scale(n, build.layers[n.name]) for n in graph.trainable}
-    scheme = Scheme(graph, activations, scales)
+    scheme = Scheme(graph, activations, scales).checked()
     params = {n.name: _codes(scheme, n, build.layers[n.name]) for n in graph.trainable}
-    try:
-        _ = scheme.requantize, scheme.adds, scheme.global_pools, scheme.tables
-        return Model(scheme, params, task=task, softmax=softmax)
-    except ModelError:
-        raise
-    except ValueError as error:
-        raise ModelError(f"the scales of the quantized graph are out of range: {error}") from error
+    return Model(scheme, params, task=task, softmax=softmax)
 
 
 def _complete(graph: Graph, known: dict[str, Quantization]) -> dict[str, Quantization]:
