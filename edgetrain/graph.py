@@ -14,6 +14,8 @@ INPUT = "input"
 
 Shape = tuple[int, ...]
 
+MAX_POOL = 256
+"""Most pixels under the window of a pool."""
 FUSED = ("", "relu", "relu6")
 """Activations that `dense`, `conv2d` and `add` nodes can carry."""
 
@@ -199,8 +201,10 @@ def _window_shape(node: Node, source: Shape) -> Shape:
             )
         return (height, width, node.n_out)
     rows, columns, (top, bottom, left, right) = *window.kernel, window.padding
-    if max(top, bottom) >= rows or max(left, right) >= columns or rows * columns > 256:
-        raise ModelError(f"node {node.name!r}: a pool needs a kernel of at most 256, got {window}")
+    if max(top, bottom) >= rows or max(left, right) >= columns or rows * columns > MAX_POOL:
+        raise ModelError(
+            f"node {node.name!r}: a pool needs a kernel of at most {MAX_POOL}, got {window}"
+        )
     return (height, width, channels)
 
 

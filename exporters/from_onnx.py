@@ -63,6 +63,13 @@ def from_onnx(
     if task is not None and task not in TASKS:
         raise ValueError(f"task must be one of {TASKS}, got {task!r}")
     read, folder = read_model(source)
+    if read.producer_name == "edgetrain" and any(
+        node.op_type == "BitwiseXor" for node in read.graph.node
+    ):
+        raise ModelError(
+            "the file has edgetrain's form exact, which is for running only: import the model's "
+            "own file, or one of the form qdq, which has the same integers"
+        )
     said = {entry.key: entry.value for entry in read.metadata_props}
     task = task or (said["task"] if said.get("task") in TASKS else None)
     with np.errstate(all="ignore"):  # what is not finite is refused in the end

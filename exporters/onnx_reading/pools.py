@@ -1,5 +1,6 @@
 """ONNX operators that shrink an image: pools, and means over its axes."""
 
+import math
 from dataclasses import replace
 
 from edgetrain.arithmetic.layers import Window
@@ -16,6 +17,7 @@ from edgetrain.exporters.onnx_reading.windows import (
     numbers,
     rounded_up,
 )
+from edgetrain.graph import MAX_POOL
 
 
 def max_pool(build: Builder, op: Op) -> Value:
@@ -29,7 +31,7 @@ def max_pool(build: Builder, op: Op) -> Value:
 
 
 def average_pool(build: Builder, op: Op) -> Value:
-    """Read an average pool; one over the whole image is a global one.
+    """Read an average pool; one over the whole of a large image is a global one.
 
     Padding that counts is a convolution before the pool; what ceil_mode adds to it never counts.
     """
@@ -40,7 +42,9 @@ def average_pool(build: Builder, op: Op) -> Value:
         rest = four(p - c for p, c in zip(window.padding, counted, strict=True))
         source = padded(build, replace(source, margin=counted), f"{op.name}_pad")
         window = window._replace(padding=rest)
-    if window.kernel == build.shapes[source.source][:2] and not any(window.padding):
+    if math.prod(window.kernel) > MAX_POOL and window == Window(
+        build.shapes[source.source][:2], window.stride, MARGIN
+    ):
         return _global(build, op, source)
     name = build.append(op.name, "average_pool", (source,), window=window)
     return Value(name, dims_of(image_dims(source), build.shapes[name]))

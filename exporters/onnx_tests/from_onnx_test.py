@@ -207,7 +207,7 @@ NETS = {
     "counted": (lambda: after(("AveragePool", {**POOL, "pads": [1, 0, 1, 1],
                                                "count_include_pad": 1})), f"{CONV} {CONV} {AVG}"),
     "whole": (lambda: after(("AveragePool", {"kernel_shape": [3, 4]})),
-              f"{CONV} global_average_pool"),
+              f"{CONV} average_pool"),
     "maximum": (lambda: after(("GlobalMaxPool",), ("Flatten",)), f"{CONV} max_pool flatten"),
     "mean": (lambda: after(("ReduceMean", {"axes": [-1, 2]})), f"{CONV} global_average_pool"),
     "1-D mean": (lambda: after(("ReduceMean", {"axes": [2]}), shape=(2, 9)),

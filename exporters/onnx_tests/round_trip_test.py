@@ -9,8 +9,12 @@ pytest.importorskip("onnx")
 
 from edgetrain.architectures import ARCHITECTURES
 from edgetrain.description import describe
+from edgetrain.errors import ModelError
 from edgetrain.exporters.from_onnx import from_onnx
 from edgetrain.exporters.to_onnx import to_onnx
+from edgetrain.fixed import Window
+from edgetrain.graph import INPUT, Graph, Node
+from edgetrain.model import FloatModel
 from edgetrain.quantize import quantize
 
 SHAPES = {
@@ -43,3 +47,17 @@ def test_an_int8_model_with_its_history(network):
     found = from_onnx(to_onnx(model, form="qdq")["model.onnx"])
     same(found, model)
     assert from_onnx(to_onnx(model, form="qdq")["model.onnx"], task="classify").task == "classify"
+
+
+def test_an_average_pool_over_the_whole_image_keeps_its_rounding():
+    window = Window((4, 3), (4, 3), (0, 0, 0, 0))
+    graph = Graph((4, 3, 5), (Node("pool", "average_pool", (INPUT,), 0, window),))
+    x = np.random.default_rng(0).normal(0, 1, (32, 4, 3, 5)).astype(np.float32)
+    model = quantize(FloatModel(graph, {}), x)
+    same(from_onnx(to_onnx(model, form="qdq")["model.onnx"]), model)
+
+
+def test_the_form_exact_is_for_running_only(network):
+    x = np.ones((2, *network.graph.input_shape), np.float32)
+    with pytest.raises(ModelError, match=r"form exact.*running only"):
+        from_onnx(to_onnx(quantize(network, x))["model.onnx"])
