@@ -39,8 +39,8 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, t
              y_test=data.y_test)  # fmt: skip
     command = [
         sys.executable, "-m", "edgetrain", "train", str(base), "--data", str(archive),
-        "--backend", "numpy", "--steps", "6000", "--batch", "16", "--json", "--learning-rate", "0.25",
-        "--checkpoint-every", "10", "-o", str(tmp_path / "tuned.safetensors"),
+        "--backend", "numpy", "--steps", "3000", "--batch", "16", "--learning-rate", "0.25",
+        "--json", "--checkpoint-every", "10", "-o", str(tmp_path / "tuned.safetensors"),
     ]  # fmt: skip
     whole = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     path = tmp_path / "run.checkpoint"

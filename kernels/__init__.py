@@ -39,7 +39,11 @@ OPS = (
 )
 """What a backend must offer."""
 
-BACKENDS = {"numpy": "edgetrain.fixed", "numba": "edgetrain.kernels.cpu_numba"}
+BACKENDS = {
+    "numpy": "edgetrain.fixed",
+    "numba": "edgetrain.kernels.cpu_numba",
+    "c": "edgetrain.kernels.host_c",
+}
 """Name of a backend and the module that implements it."""
 
 
