@@ -32,6 +32,11 @@ def model(data):
     return quantize(mlp((8, 8, 1), 10, hidden=(32, 16)), data.x_train[:64], headroom=2.0)
 
 
+def can_be_interrupted():
+    """Undo that shells let background jobs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, tmp_path):
     base, archive = tmp_path / "model.safetensors", tmp_path / "data.npz"
     save(model, base)
@@ -39,14 +44,14 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_bits(model, data, t
              y_test=data.y_test)  # fmt: skip
     command = [
         sys.executable, "-m", "edgetrain", "train", str(base), "--data", str(archive),
-        "--backend", "numpy", "--steps", "3000", "--batch", "16", "--learning-rate", "0.25",
+        "--backend", "numpy", "--steps", "1500", "--batch", "16", "--learning-rate", "0.25",
         "--json", "--checkpoint-every", "10", "-o", str(tmp_path / "tuned.safetensors"),
     ]  # fmt: skip
     whole = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     path = tmp_path / "run.checkpoint"
     started = subprocess.Popen(
         [*command, "--checkpoint", str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, preexec_fn=can_be_interrupted,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not path.exists() and time.monotonic() < deadline:

@@ -4,22 +4,21 @@ Used by the other examples. On its own it pretrains the network that `edgetrain 
 
     python examples/pretrain.py            # writes edgetrain/assets/digits_ds_cnn.safetensors
 
-Needs torch; takes about a minute.
+Needs torch and onnx; takes about a minute.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+import edgetrain
 from edgetrain.architectures import ds_cnn
 from edgetrain.data import digits
 from edgetrain.demo import SOURCE
 from edgetrain.files import save
 from edgetrain.graph import INPUT, Graph, Node
-from edgetrain.model import Float, FloatModel, Weights
-from edgetrain.quantize import fold_batch_norm
+from edgetrain.model import Float, FloatModel
 
 ASSET = Path(__file__).parent.parent / "edgetrain" / "assets" / "digits_ds_cnn.safetensors"
 EPOCHS, BATCH, LEARNING_RATE = 40, 32, 5e-3
@@ -40,8 +39,8 @@ class Network(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map NHWC samples to outputs."""
-        values = {INPUT: x.permute(0, 3, 1, 2) if x.ndim == 4 else x}
+        """Map samples, images with their channels first, to outputs."""
+        values = {INPUT: x}
         for node in self.graph.nodes:
             y = self.apply_node(node, [values[name] for name in node.inputs])
             values[node.name] = torch.relu(y) if node.activation == "relu" else y
@@ -81,13 +80,16 @@ def pretrain(
     learning_rate: float = LEARNING_RATE,
     batch: int = BATCH,
     seed: int = 0,
-    augment: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
 ) -> FloatModel:
-    """Train a float model's graph on labelled data and return it with the norms folded."""
+    """Train a float model's graph on labelled data and return it with the norms folded.
+
+    The imported network has the same layers in the same order; names stay those of the model.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     network = Network(model.graph)
     samples, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
+    samples = samples.permute(0, 3, 1, 2) if x.ndim == 4 else samples
     steps = epochs * (len(x) // batch)
     optimizer = torch.optim.Adam(network.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
@@ -97,27 +99,11 @@ def pretrain(
         for start in range(0, len(x) - batch + 1, batch):
             chosen = order[start : start + batch]
             optimizer.zero_grad()
-            loss(network(augment(samples[chosen])), labels[chosen]).backward()
+            loss(network(samples[chosen]), labels[chosen]).backward()
             optimizer.step()
             schedule.step()
-    return folded(network.eval(), model.graph)
-
-
-@torch.no_grad()
-def folded(network: Network, graph: Graph) -> FloatModel:
-    """Return the network's parameters, channels last, batch norms folded in."""
-    params = {}
-    for node in graph.trainable:
-        source = network.layers[node.name]
-        w = source.weight.numpy()
-        w = w.transpose(0, 2, 3, 1) if w.ndim == 4 else w
-        weights = Weights(np.ascontiguousarray(w), source.bias.numpy().copy())
-        if node.name in network.norms:
-            norm = network.norms[node.name]
-            parts = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-            weights = fold_batch_norm(weights, *(p.numpy() for p in parts), norm.eps)
-        params[node.name] = weights
-    return FloatModel(graph, params)
+    imported = edgetrain.from_torch(network, samples[:1])
+    return FloatModel(model.graph, dict(zip(network.layers, imported.params.values(), strict=True)))
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""The C exporter: programs of kernel calls, and the buffers that they share; see `to_c`."""

@@ -1,0 +1,162 @@
+"""The forward pass of nodes as calls of kernels."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from edgetrain.arithmetic.layers import global_pool_multiplier
+from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.graph import Node
+
+
+class Forward:
+    """Appends nodes to a program.
+
+    Args:
+        unit: the file.
+        program: the function.
+        values: C name of every value that exists so far.
+    """
+
+    def __init__(self, unit: Unit, program: Program, values: dict[str, str]) -> None:
+        self.unit, self.program, self.values = unit, program, values
+
+    def size(self, name: str) -> int:
+        """Numbers of a value, of the whole batch."""
+        return self.unit.batch * math.prod(self.unit.graph.shapes[name])
+
+    def zero_point(self, name: str) -> int:
+        """Zero point of a value."""
+        return self.unit.model.scheme.activations[name].zero_point
+
+    def call(self, text: str, *uses: str) -> None:
+        """Append a call."""
+        self.program.line(text, *uses)
+
+    def result(self, node: Node, target: str = "") -> str:
+        """Ask for the buffer of a node's result, or take a given one."""
+        name = target or self.program.buffer(self.unit.names[node.name], "int8_t",
+                                             self.size(node.name))  # fmt: skip
+        self.values[node.name] = name
+        return name
+
+    def start(self, node: Node) -> str:
+        """Return what a node's accumulators begin with, made anew where its weights learn."""
+        unit, name = self.unit, self.unit.names[node.name]
+        w, b = unit.model.params[node.name]
+        zero_point = self.zero_point(node.inputs[0])
+        if node.name not in unit.trained:
+            sums = w.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
+            return unit.constant(f"{name}_start", (b - zero_point * sums).astype(np.int32))
+        start = self.program.buffer(f"{name}_start", "int32_t", len(b))
+        self.call(
+            f"et_start({name}_w, {name}_b, {zero_point}, {len(b)}, {w[0].size}, {start});", start
+        )
+        return start
+
+    def node(self, node: Node, target: str = "") -> None:
+        """Append one node."""
+        APPEND[node.op](self, node, target)
+
+    def accumulate(self, node: Node, target: str) -> None:
+        """Append a linear dense layer that leaves its accumulators in a buffer."""
+        x, start = self.values[node.inputs[0]], self.start(node)
+        n_out, n_in = self.unit.graph.weight_shape(node)
+        self.call(
+            f"et_dense_acc({x}, {self.unit.names[node.name]}_w, {start}, {target}, "
+            f"{self.unit.batch}, {n_in}, {n_out});",
+            x, start, target,
+        )  # fmt: skip
+
+
+def _dense(f: Forward, node: Node, target: str) -> None:
+    x, start, y = f.values[node.inputs[0]], f.start(node), f.result(node, target)
+    n_out, n_in = f.unit.graph.weight_shape(node)
+    f.call(
+        f"et_dense({x}, {f.unit.names[node.name]}_w, {start}, {f.unit.output(node)}, {y}, "
+        f"{f.unit.batch}, {n_in}, {n_out}, NULL);",
+        x, start, y,
+    )  # fmt: skip
+
+
+def _conv2d(f: Forward, node: Node, target: str) -> None:
+    x, start, y = f.values[node.inputs[0]], f.start(node), f.result(node, target)
+    f.call(
+        f"et_conv2d({x}, {f.unit.names[node.name]}_w, {start}, {f.zero_point(node.inputs[0])}, "
+        f"{f.unit.output(node)}, {y}, {f.unit.batch}, {f.unit.window(node)}, NULL);",
+        x, start, y,
+    )  # fmt: skip
+
+
+def _average_pool(f: Forward, node: Node, target: str) -> None:
+    x, y = f.values[node.inputs[0]], f.result(node, target)
+    f.call(f"et_average_pool({x}, {y}, {f.unit.batch}, {f.unit.window(node)});", x, y)
+
+
+def _max_pool(f: Forward, node: Node, target: str) -> None:
+    x, y = f.values[node.inputs[0]], f.result(node, target)
+    f.call(f"et_max_pool({x}, {y}, NULL, {f.unit.batch}, {f.unit.window(node)});", x, y)
+
+
+def _global_pool(f: Forward, node: Node, target: str) -> None:
+    scale = f.unit.model.scheme.global_pools[node.name]
+    average(f, node.inputs[0], f.result(node, target), scale, f.zero_point(node.name))
+
+
+def average(f: Forward, source: str, y: str, scale: tuple[int, int], zero_point: int) -> None:
+    """Append the average of a value over its image."""
+    height, width, channels = f.unit.graph.shapes[source]
+    x, pixels = f.values[source], height * width
+    multiplier, shift = global_pool_multiplier(*scale, pixels)
+    f.call(
+        f"et_global_average_pool({x}, {f.zero_point(source)}, {multiplier}, {shift}, "
+        f"{zero_point}, {y}, {f.unit.batch}, {pixels}, {channels});",
+        x, y,
+    )  # fmt: skip
+
+
+def _add(f: Forward, node: Node, target: str) -> None:
+    a, b = (f.values[name] for name in node.inputs)
+    y = f.result(node, target)
+    names = (*node.inputs, node.name)
+    terms = [
+        f"(et_term){{{f.zero_point(name)}, {multiplier}, {shift}}}"
+        for name, (multiplier, shift) in zip(
+            names, f.unit.model.scheme.adds[node.name], strict=True
+        )
+    ]
+    low, high = f.unit.model.scheme.output_limits[node.name]
+    f.call(
+        f"et_add({a}, {terms[0]}, {b}, {terms[1]}, {y}, {terms[2]}, {low}, {high}, "
+        f"{f.size(node.name)});",
+        a, b, y,
+    )  # fmt: skip
+
+
+def _flatten(f: Forward, node: Node, target: str) -> None:
+    x = f.values[node.inputs[0]]
+    f.values[node.name] = target or x
+    if target:
+        f.call(f"__builtin_memcpy({target}, {x}, {f.size(node.name)});", x, target)
+
+
+def _activation(f: Forward, node: Node, target: str) -> None:
+    x, y = f.values[node.inputs[0]], f.result(node, target)
+    table = f.unit.constant(
+        f"{f.unit.names[node.name]}_table", f.unit.model.scheme.tables[node.name]
+    )
+    f.call(f"et_look_up({x}, {table}, {y}, {f.size(node.name)});", x, y)
+
+
+APPEND: dict[str, Callable[[Forward, Node, str], None]] = {
+    "dense": _dense,
+    "conv2d": _conv2d,
+    "average_pool": _average_pool,
+    "max_pool": _max_pool,
+    "global_average_pool": _global_pool,
+    "add": _add,
+    "flatten": _flatten,
+    "activation": _activation,
+}

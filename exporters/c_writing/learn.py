@@ -1,0 +1,146 @@
+"""One training step of local classifiers and of backpropagation; `MonoForward.step` in C."""
+
+import numpy as np
+
+from edgetrain.arithmetic.losses import LOGIT_BITS
+from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX
+from edgetrain.blocks import Plan
+from edgetrain.errors import ModelError
+from edgetrain.exporters.c_writing.backward import Backward, Error, spread
+from edgetrain.exporters.c_writing.forward import Forward, average
+from edgetrain.exporters.c_writing.kept import run
+from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.graph import INPUT
+from edgetrain.heads import feature_count, pixels
+from edgetrain.inference import ends_linear
+from edgetrain.outputs import PROBABILITY_ERROR
+from edgetrain.rules.mono_forward import MonoForward
+from edgetrain.settings import FULL_RATE
+from edgetrain.state import PROBABILITY_EXPONENT, UNIT_RATIO, constants
+from edgetrain.step import ONE
+
+ACTIVATION_RANGE = 255
+
+
+def step_program(unit: Unit, rule: MonoForward) -> Program:
+    """Return the body of the function that learns from one batch ``x``, ``y``.
+
+    It reads ``rate``, the schedule's factor in Q8, and adds to ``loss`` and ``saturated``.
+    """
+    program = Program()
+    forward = Forward(unit, program, {INPUT: "x"})
+    backward = Backward(unit, program, forward, rule.settings)
+    *early, last = rule.plans(unit.model)
+    for number, plan in enumerate(early):
+        _learn_head(unit, rule, plan, forward, backward, number)
+    _learn_last(unit, last, forward, backward)
+    return program
+
+
+def _loss(
+    unit: Unit, forward: Forward, backward: Backward, logits: str, name: str, counts: bool
+) -> Error:
+    """Append a loss on Q10 outputs; return its error as int8."""
+    outputs, batch = unit.graph.output_size, unit.batch
+    e = forward.program.buffer("e_loss", "int8_t", batch * outputs)
+    losses = forward.program.buffer("losses", "int32_t", batch)
+    n = batch * outputs
+    if backward.settings.loss == "squared_error":
+        forward.call(
+            f"et_squared_error({logits}, y, {logits}, {losses}, {batch}, {outputs});",
+            logits, losses,
+        )  # fmt: skip
+        call = (f"et_scale_error({logits}, SCALING->multiplier, SCALING->shift, {e}, {n})").replace(
+            "SCALING->", "(SCALING)->"
+        )
+        row = backward.row(name, 2)
+        error = backward.scaled(row, ONE, str(-LOGIT_BITS), call, e, logits)
+    else:
+        forward.call(
+            f"(void)et_cross_entropy({logits}, y, {logits}, {losses}, {batch}, {outputs});",
+            logits, losses,
+        )  # fmt: skip
+        m, s = PROBABILITY_ERROR
+        forward.call(f"(void)et_scale_error({logits}, {m}, {s}, {e}, {n});", logits, e)
+        error = Error(e, str(PROBABILITY_EXPONENT))
+    if counts:
+        forward.call(f"for (int32_t i = 0; i < {batch}; i++) loss += {losses}[i];", losses)
+    return error
+
+
+def _to_q10(
+    unit: Unit, forward: Forward, acc: str, name: str, multiplier: np.ndarray, shift: np.ndarray
+) -> None:
+    outputs = unit.graph.output_size
+    m = unit.constant(f"{name}_q10", np.resize(multiplier, outputs).astype(np.int32))
+    s = unit.constant(f"{name}_q10_shift", np.resize(shift, outputs).astype(np.int8))
+    forward.call(f"et_logits_q10({acc}, {m}, {s}, {acc}, {unit.batch}, {outputs});", acc)
+
+
+def _learn_last(unit: Unit, plan: Plan, forward: Forward, backward: Backward) -> None:
+    """Append the block that ends with the network's output."""
+    node = unit.graph.output
+    logits = run(forward, plan)
+    if not ends_linear(unit.model, node):
+        raise ModelError(
+            f"to_c: node {node.name!r}: a network that learns in C must end with a dense layer "
+            "without activation"
+        )
+    _to_q10(unit, forward, logits, "outputs", *constants(unit.model).outputs)
+    error = _loss(unit, forward, backward, logits, node.name, counts=True)
+    if plan.trained:
+        backward.block(plan, error, "rate")
+
+
+def _learn_head(
+    unit: Unit, rule: MonoForward, plan: Plan, forward: Forward, backward: Backward, number: int
+) -> None:
+    """Append a block that learns from a head of its own."""
+    name, graph = plan.block.output, unit.graph
+    tensors, head = unit.state.tensors, f"head{number}"
+    result = run(forward, plan)
+    features, outputs = feature_count(unit.model, name), graph.output_size
+    zero_point, batch = forward.zero_point(name), unit.batch
+    pooled = result
+    if len(graph.shapes[name]) == 3:
+        pooled = forward.program.buffer(f"{head}_features", "int8_t", batch * features)
+        average(forward, name, pooled, ONE, zero_point)
+    start = forward.program.buffer(f"{head}_start", "int32_t", outputs)
+    logits = forward.program.buffer(f"{head}_logits", "int32_t", batch * outputs)
+    forward.call(
+        f"et_start({head}_w, {head}_b, {zero_point}, {outputs}, {features}, {start});", start
+    )
+    forward.call(
+        f"et_dense_acc({pooled}, {head}_w, {start}, {logits}, {batch}, {features}, {outputs});",
+        pooled, start, logits,
+    )  # fmt: skip
+    forth, back = tensors[f"head/{name}/scale"]
+    _to_q10(unit, forward, logits, head, forth[:1], forth[1:])
+    error = _loss(unit, forward, backward, logits, name, counts=False)
+    narrow = forward.program.buffer(f"{head}_error", "int8_t", batch * features)
+    sums = forward.program.buffer(f"{head}_sums", "int32_t", features)
+    ratio = unit.constant("unit_ratio", np.full(outputs, UNIT_RATIO, np.int16))
+    call = (
+        f"et_dense_error({error.name}, {head}_w, {ratio}, SCALING, {sums}, {narrow}, {batch}, "
+        f"{features}, {outputs})"
+    )
+    factor = int(back[0]), int(back[1])
+    sent = backward.scaled(
+        backward.row(name, 1), factor, error.exponent, call, narrow, error.name, sums
+    )
+    limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
+    backward.step(
+        f"head/{name}", head, "dense", pooled, error, zero_point,
+        f"{batch}, {features}, {outputs}", sums, (limit, batch, outputs), "rate",
+    )  # fmt: skip
+    if not plan.trained:
+        return
+    early, warmup = int(tensors["early_rate"][0]), rule._warmup(unit.model, plan.block)
+    forward.call(f"if (step >= {warmup}) {{")
+    if pooled != result:
+        target = forward.program.buffer(f"e_{unit.names[name]}", "int8_t", forward.size(name))
+        sent = spread(backward, sent, target, pixels(unit.model, name), features)
+    rate = f"{early} * rate / {FULL_RATE}"
+    backward.block(plan, sent, rate)
+    forward.call("}")

@@ -1,0 +1,147 @@
+"""The files around a program: header, functions, trace, and the kernels that they call."""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+
+import numpy as np
+
+from edgetrain import __version__
+from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.unit import Unit
+
+KERNELS = files("edgetrain.kernels") / "c"
+PRIVATE = ("et_fast.h", "et_view.h", "et_tables.h")
+"""Headers that only kernels include."""
+
+
+def header(name: str, unit: Unit, targets: str) -> str:
+    """Return NAME.h: what an application calls, with shapes and units."""
+    graph, upper = unit.graph, name.upper()
+    scale, zero_point = unit.model.scheme.activations["input"]
+    shape = " x ".join(map(str, graph.input_shape))
+    return f"""/* {name}, a network that runs and learns; written by edgetrain {__version__}. */
+#ifndef {upper}_H
+#define {upper}_H
+
+#include <stdint.h>
+
+#include "et_fixed.h"
+
+enum {{
+    /* {shape}, channels last; real = {scale!r} * (code - {zero_point}) */
+    {upper}_INPUTS = {int(np.prod(graph.input_shape))},
+    {upper}_OUTPUTS = {graph.output_size},
+    {upper}_BATCH = {unit.batch} /* samples of a training step */
+}};
+
+/* Puts weights and state as they were exported; call it first. */
+void {name}_init(void);
+
+/* y = what the network makes of one sample.
+ *
+ * x  int8 [{upper}_INPUTS]    in
+ * y  int8 [{upper}_OUTPUTS]   out; must not overlap x
+ *
+ * Returns ET_BAD_ARGUMENT if x or y is NULL, else ET_OK.
+ */
+et_status {name}_infer(const int8_t *x, int8_t *y);
+
+/* Learns from one batch.
+ *
+ * x     int8  [{upper}_BATCH][{upper}_INPUTS]   in
+ * y     int32 {targets}   in
+ * loss  int32                                  out, sum over the batch, Q10; or NULL
+ *
+ * Returns ET_BAD_ARGUMENT before anything is changed if x or y is NULL or a label is out of
+ * range, else ET_OK.
+ */
+et_status {name}_train(const int8_t *x, const int32_t *y, int32_t *loss);
+
+/* How many updates left the range of a weight since {name}_init: more than a few mean that the
+ * learning rate is too large. */
+uint32_t {name}_saturated(void);
+
+#ifdef EDGETRAIN_TRACE
+/* CRC-32 of all parameters and state; equal to `edgetrain.state.trace`. */
+uint32_t {name}_trace(void);
+#endif
+
+#endif
+"""
+
+
+def function(signature: str, lines: Sequence[str]) -> str:
+    """Write a function."""
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"{signature} {{\n{body}\n}}\n"
+
+
+def arena(*programs: Program) -> str:
+    """Declare the arena that the programs share."""
+    size = max(program.arena()[1] for program in programs)
+    return f"static union {{\n    int64_t align;\n    uint8_t bytes[{max(size, 8)}];\n}} arena;\n"
+
+
+def trace(name: str, unit: Unit) -> str:
+    """Write the function that checks everything that `edgetrain.state.trace` checks."""
+    arrays = {f"{n}/{part}": array for n, weights in unit.model.params.items()
+              for part, array in weights._asdict().items()}  # fmt: skip
+    arrays |= {f"state/{key}": array for key, array in unit.state.tensors.items()}
+    constants = Unit(unit.model, unit.state, unit.trained, unit.batch)
+    lines = ["const int64_t number = step;", "uint32_t crc = et_crc32(0, &number, 8);"]
+    for i, key in enumerate(sorted(arrays)):
+        source, size = unit.traced.get(key, ("", 0))
+        if not source:
+            values = np.asarray(arrays[key])
+            source, size = constants.constant(f"trace{i}", values), values.nbytes
+        lines.append(f'crc = et_crc32(crc, "{key}", {len(key)});')
+        lines.append(f"crc = et_crc32(crc, {source}, {size});")
+    lines.append("return crc;")
+    body = function(f"uint32_t {name}_trace(void)", lines)
+    return "\n".join(["#ifdef EDGETRAIN_TRACE", *constants.declarations, body, "#endif", ""])
+
+
+def includes(code: str) -> str:
+    """Return the lines that include the headers whose functions or types a program uses."""
+    used = set(re.findall(r"\bet_\w+", code))
+    headers = sorted(e.name for e in KERNELS.iterdir() if e.name.endswith(".h"))
+    lines = [
+        f'#include "{header}"'
+        for header in headers
+        if header not in PRIVATE and used & _declared((KERNELS / header).read_text())
+    ]
+    return "\n".join(["#include <stddef.h>", "", *lines])
+
+
+def _declared(text: str) -> set[str]:
+    """Return the functions and types that a header declares."""
+    functions = re.findall(r"^[a-z][\w *]*?\b(et_\w+)\(", text, re.MULTILINE)
+    return {*functions, *re.findall(r"^\} (et_\w+);", text, re.MULTILINE)}
+
+
+def kernels(code: str) -> dict[str, bytes]:
+    """Return the kernel sources that a program needs, and the headers that these include."""
+    texts = {
+        entry.name: entry.read_text()
+        for entry in KERNELS.iterdir()
+        if entry.name.endswith((".c", ".h"))
+    }
+    defines = {name: _defined(text) for name, text in texts.items() if name.endswith(".c")}
+    needed: set[str] = set()
+    queue = [("", code)]
+    while queue:
+        name, text = queue.pop()
+        found = set(re.findall(r'#include "(et_\w+\.h)"', text))
+        if not name.endswith(".h"):
+            called = set(re.findall(r"\bet_\w+", text))
+            found |= {source for source, names in defines.items() if names & called}
+        queue += [(source, texts[source]) for source in found - needed]
+        needed |= found
+    return {name: texts[name].encode() for name in sorted(needed)}
+
+
+def _defined(text: str) -> set[str]:
+    """Return the functions and arrays that a source defines for others."""
+    functions = re.findall(r"^(?!static)[a-z][\w *]*?\b(et_\w+)\(", text, re.MULTILINE)
+    return {*functions, *re.findall(r"^const \w+ (et_\w+)\[", text, re.MULTILINE)}

@@ -1,0 +1,126 @@
+"""One C file while it is made: constants, variables, and what our names are called in C."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetrain.arithmetic.layers import Window
+from edgetrain.exporters.names import unique_name
+from edgetrain.graph import Graph, Node
+from edgetrain.model import Model
+from edgetrain.state import State
+
+CTYPES = {
+    np.dtype(np.int8): "int8_t", np.dtype(np.uint8): "uint8_t", np.dtype(np.int16): "int16_t",
+    np.dtype(np.int32): "int32_t",
+}  # fmt: skip
+COLUMNS = 24
+
+
+@dataclass
+class Unit:
+    """Collects the file-scope declarations of one model and one rule.
+
+    Attributes:
+        model: the network.
+        state: of the rule, before the first step.
+        trained: names of the nodes that learn.
+        batch: samples of a step.
+        declarations: lines of C, in order.
+        first: lines that put variables into their first state.
+        traced: what the trace reads: its name in Python, and the C expressions of its bytes.
+        names: C name of every node.
+    """
+
+    model: Model
+    state: State
+    trained: frozenset[str]
+    batch: int
+    declarations: list[str] = field(default_factory=list)
+    first: list[str] = field(default_factory=list)
+    traced: dict[str, tuple[str, int]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    declared: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for node in self.graph.nodes:
+            self.names[node.name] = unique_name(node.name, self.names.values())
+
+    @property
+    def graph(self) -> Graph:
+        """The network's shape."""
+        return self.model.graph
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        """Declare an array in flash, once."""
+        if name not in self.declared:
+            self.declared.add(name)
+            ctype = CTYPES[values.dtype]
+            self.declarations.append(f"static const {ctype} {name}[{values.size}] = {{")
+            self.declarations += _rows(values)
+            self.declarations.append("};")
+        return name
+
+    def variable(self, name: str, values: NDArray[Any], key: str) -> str:
+        """Declare an array in memory that begins with given values; the trace knows it by key."""
+        ctype, size = CTYPES[values.dtype], values.size * values.itemsize
+        self.declarations.append(f"static {ctype} {name}[{values.size}];")
+        self.traced[key] = (name, size)
+        if not values.any():
+            self.first.append(f"__builtin_memset({name}, 0, {size});")
+        else:
+            stored = self.constant(f"{name}_first", values.ravel())
+            self.first.append(f"__builtin_memcpy({name}, {stored}, {size});")
+        return name
+
+    def window(self, node: Node) -> str:
+        """Declare how a node's kernel moves, and return a pointer to it."""
+        name = f"{self.names[node.name]}_window"
+        if name not in self.declared:
+            self.declared.add(name)
+            source, result = self.graph.shapes[node.inputs[0]], self.graph.shapes[node.name]
+            numbers = (*source, *result, *_moving(node.moving))
+            self.declarations.append(f"static const et_window {name} = {{{_list(numbers)}}};")
+        return f"&{name}"
+
+    def output(self, node: Node) -> str:
+        """Declare how a node's accumulators become int8, and return a pointer to it."""
+        name = f"{self.names[node.name]}_output"
+        if name not in self.declared:
+            self.declared.add(name)
+            multiplier, shift = self.model.scheme.requantize[node.name]
+            zero_point = self.model.scheme.activations[node.name].zero_point
+            limits = self.model.scheme.output_limits[node.name]
+            m = self.constant(f"{name}_multiplier", multiplier)
+            s = self.constant(f"{name}_shift", shift.astype(np.int8))
+            self.declarations.append(
+                f"static const et_output {name} = {{{m}, {s}, {_list((zero_point, *limits))}}};"
+            )
+        return f"&{name}"
+
+
+def _moving(window: Window) -> tuple[int, ...]:
+    top, _, left, _ = window.padding
+    return (*window.kernel, *window.stride, top, left, window.groups)
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _rows(values: NDArray[Any]) -> list[str]:
+    flat = [number(int(v)) for v in values.ravel()]
+    return [f"    {', '.join(flat[i : i + COLUMNS])}," for i in range(0, len(flat), COLUMNS)]
+
+
+def number(value: int) -> str:
+    """Write an int32; the smallest has no literal of its own.
+
+    Example:
+        >>> number(-5), number(-(2**31))
+        ('-5', 'INT32_MIN')
+    """
+    return "INT32_MIN" if value == -(2**31) else str(value)

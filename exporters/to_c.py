@@ -1,0 +1,176 @@
+"""Models to C99 that runs and trains them: no heap, no floats, no library."""
+
+from edgetrain.errors import ModelError
+from edgetrain.exporters.c_writing import text
+from edgetrain.exporters.c_writing.forward import Forward
+from edgetrain.exporters.c_writing.learn import step_program
+from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.graph import INPUT
+from edgetrain.model import Model
+from edgetrain.rules import Backprop, MonoForward, Rule
+from edgetrain.settings import Settings
+
+
+def to_c(
+    model: Model, name: str = "model", rule: Rule | None = None, batch: int = 1, seed: int = 0
+) -> dict[str, bytes]:
+    """Write a network and a learning rule as C99.
+
+    The files make a program without heap, floating point or a library: calls of kernels with
+    constant shapes, and one static arena. Frozen layers lie in flash, those that learn in memory.
+    Every step gives the bits of `Rule.step` on a host.
+
+    Args:
+        model: the network; a network that learns ends with a dense layer without activation.
+        name: an identifier of C, the prefix of every symbol and file.
+        rule: `MonoForward` or `Backprop`, without momentum; None for Mono-Forward's defaults.
+        batch: samples of a training step.
+        seed: of all randomness, in [0, 2**32).
+
+    Returns:
+        Contents by file name: NAME.h, NAME.c and the kernels that they use.
+
+    Raises:
+        ValueError: if the name is no identifier.
+        ModelError: if the rule or the network cannot be written as C.
+        RuleError: if the rule cannot train the model.
+
+    Example:
+        >>> import numpy as np
+        >>> from edgetrain.architectures import mlp
+        >>> from edgetrain.quantize import quantize
+        >>> model = quantize(mlp((4,), 3), np.ones((2, 4), np.float32))
+        >>> sorted(to_c(model, "tiny"))[-2:]
+        ['tiny.c', 'tiny.h']
+    """
+    if not (name.isidentifier() and name.isascii()) or name.startswith("et_"):
+        raise ValueError(f"the name must be an identifier of C, not of a kernel, got {name!r}")
+    local = _local(rule)
+    unit = _unit(model, local, batch)
+    infer, learn = _inference(unit), step_program(unit, local)
+    code = "\n".join(_code(name, unit, infer, learn, local.settings, seed))
+    code = code.replace("INCLUDES", text.includes(code), 1)
+    found = {f"{name}.h": text.header(name, unit, _targets(unit, name, local.settings)).encode()}
+    found[f"{name}.c"] = code.encode()
+    return found | text.kernels(code)
+
+
+def _local(rule: Rule | None) -> MonoForward:
+    """Return the rule as Mono-Forward: backpropagation is the same with one block."""
+    if isinstance(rule, Backprop):
+        rule = MonoForward(settings=rule.settings, blocks="network", predict_with="last")
+    rule = MonoForward() if rule is None else rule
+    if not isinstance(rule, MonoForward):
+        raise ModelError(
+            f"to_c writes mono_forward and backprop, got {type(rule).__name__}: train with one of "
+            "these, or on a host"
+        )
+    if rule.settings.momentum_bits:
+        raise ModelError("to_c writes no momentum: use momentum=0")
+    return rule
+
+
+def _unit(model: Model, rule: MonoForward, batch: int) -> Unit:
+    """Declare weights, heads and the table of exponents."""
+    state = rule.init(model)
+    trained = frozenset().union(*(plan.trained for plan in rule.plans(model)))
+    unit = Unit(model, state, trained, batch)
+    for node in model.graph.trainable:
+        w, b = model.params[node.name]
+        name = unit.names[node.name]
+        if node.name in trained:
+            unit.variable(f"{name}_w", w, f"{node.name}/w")
+            unit.variable(f"{name}_b", b, f"{node.name}/b")
+        else:
+            unit.constant(f"{name}_w", w)
+    tensors = state.tensors
+    for number, plan in enumerate(rule.plans(model)[:-1]):
+        for part in ("w", "b"):
+            key = f"head/{plan.block.output}/{part}"
+            unit.variable(f"head{number}_{part}", tensors[key], f"state/{key}")
+    for key, tensor in tensors.items():
+        if key.startswith("master/"):
+            unit.variable(f"{_owner(unit, rule, key)}_master", tensor, f"state/{key}")
+    unit.variable("exponents", tensors["exponents"], "state/exponents")
+    return unit
+
+
+def _owner(unit: Unit, rule: MonoForward, key: str) -> str:
+    """Return the C name of what a master belongs to."""
+    _, kind, name = key.split("/", 2)
+    if kind == "node":
+        return unit.names[name]
+    outputs = [plan.block.output for plan in rule.plans(unit.model)]
+    return f"head{outputs.index(name)}"
+
+
+def _inference(unit: Unit) -> Program:
+    single = Unit(unit.model, unit.state, unit.trained, 1)
+    single.declarations, single.declared, single.names = (
+        unit.declarations, unit.declared, unit.names,
+    )  # fmt: skip
+    program = Program()
+    forward = Forward(single, program, {INPUT: "x"})
+    for node in unit.graph.nodes:
+        forward.node(node, "y" if node == unit.graph.output else "")
+    if unit.model.softmax:
+        constants = ", ".join(map(str, unit.model.scheme.softmax))
+        program.line(f"et_softmax(y, {constants}, y, 1, {unit.graph.output_size});")
+    return program
+
+
+def _targets(unit: Unit, name: str, settings: Settings) -> str:
+    if settings.loss == "cross_entropy":
+        return f"[{name.upper()}_BATCH], labels from 0"
+    return f"[{name.upper()}_BATCH][{name.upper()}_OUTPUTS], Q10"
+
+
+def _rate(settings: Settings) -> str:
+    """Return the C expression of `Settings.rate_at`."""
+    if not settings.steps or settings.schedule == "constant":
+        return "256"
+    if settings.schedule == "steps":
+        return f"256 >> ((2 * step >= {settings.steps}) + (4 * step >= {3 * settings.steps}))"
+    steps = settings.steps
+    return f"step < {steps} ? et_max((int32_t)(256 * ({steps} - step) / {steps}), 1) : 1"
+
+
+def _code(
+    name: str, unit: Unit, infer: Program, learn: Program, settings: Settings, seed: int
+) -> list[str]:
+    null = "if (x == NULL || y == NULL)\n        return ET_BAD_ARGUMENT;"
+    check = [null]
+    if settings.loss == "cross_entropy":
+        check.append(
+            f"for (int32_t i = 0; i < {unit.batch}; i++)\n"
+            f"        if (y[i] < 0 || y[i] >= {unit.graph.output_size})\n"
+            "            return ET_BAD_ARGUMENT;"
+        )
+    before = [
+        *check, "et_scale *const scales = (et_scale *)(void *)exponents;",
+        f"const int32_t rate = {_rate(settings)};", "int32_t loss = 0, saturated = 0;",
+        "(void)rate;",
+    ]  # fmt: skip
+    after = [
+        "step++;", "total_saturated += (uint32_t)saturated;",
+        "if (loss_out != NULL)\n        *loss_out = loss;", "return ET_OK;",
+    ]  # fmt: skip
+    return [
+        f'#include "{name}.h"\n', "INCLUDES", "",
+        f"static const uint32_t seed = {seed}u;", "static int64_t step;",
+        "static uint32_t total_saturated;", *unit.declarations, "", text.arena(infer, learn),
+        text.function(
+            f"void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
+        ),
+        text.function(
+            f"et_status {name}_infer(const int8_t *x, int8_t *y)",
+            [null, *infer.body(), "return ET_OK;"],
+        ),
+        text.function(
+            f"et_status {name}_train(const int8_t *x, const int32_t *y, int32_t *loss_out)",
+            [*before, *learn.body(), *after],
+        ),
+        text.function(f"uint32_t {name}_saturated(void)", ["return total_saturated;"]),
+        text.trace(name, unit),
+    ]  # fmt: skip

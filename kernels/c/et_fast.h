@@ -1,0 +1,35 @@
+/* The forms of Arm's DSP extension and of Helium, which do what et_layers.c and et_updates.c do,
+ * bit for bit. Private to the kernels. */
+#ifndef ET_FAST_H
+#define ET_FAST_H
+
+#include "et_layers.h"
+
+/* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. */
+int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                      uint32_t first, int32_t n);
+
+#if defined(ET_DSP) || defined(ET_HELIUM)
+
+/* Each returns 0, with nothing written, where it does not fit. */
+int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
+                  int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch);
+int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                   const et_output *output, int8_t *y, const et_window *window, void *scratch);
+
+/* The part of et_conv2d_fast for groups > 1. */
+int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                      const et_output *output, int8_t *y, const et_window *window, void *scratch);
+
+/* Updates the first weights of a row and returns how many. */
+int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                       uint32_t first, int32_t n, int32_t *saturated);
+
+#else
+
+#define et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch) ((void)(scratch), 0)
+#define et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch) ((void)(scratch), 0)
+#define et_update_fast(w, grad, multiplier, key, first, n, saturated) 0
+
+#endif
+#endif

@@ -1,0 +1,84 @@
+/* The arithmetic that every kernel shares; edgetrain/arithmetic/ is its specification.
+ *
+ * C99, integers only, no allocation, nothing of libc. `>>` of a negative number must be an
+ * arithmetic shift, as it is with every compiler for a microcontroller.
+ *
+ * The generator of a program proves shapes and ranges once; the kernels do not check them again.
+ * Only what comes from outside while a device runs is checked: such functions return et_status.
+ */
+#ifndef ET_FIXED_H
+#define ET_FIXED_H
+
+#include <stdint.h>
+
+typedef enum {
+    ET_OK = 0,
+    ET_BAD_ARGUMENT = -1, /* a value from outside is out of range; nothing was written */
+} et_status;
+
+/* A stream of random words: the two halves of its key. */
+typedef struct {
+    uint32_t k0, k1;
+} et_key;
+
+static inline int32_t et_min(int32_t a, int32_t b) {
+    return a < b ? a : b;
+}
+
+static inline int32_t et_max(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+static inline int32_t et_clip(int32_t value, int32_t low, int32_t high) {
+    return et_min(et_max(value, low), high);
+}
+
+/* value in [-2^63, 2^63) to the nearest int32. */
+static inline int32_t et_saturate(int64_t value) {
+    return (int32_t)(value < INT32_MIN ? INT32_MIN : value > INT32_MAX ? INT32_MAX : value);
+}
+
+/* value / 2^exponent to nearest, ties away from zero; exponent in [0, 62]. */
+static inline int64_t et_divide_by_power(int64_t value, int32_t exponent) {
+    const int64_t mask = ((int64_t)1 << exponent) - 1;
+    return (value >> exponent) + ((value & mask) > (mask >> 1) + (value < 0));
+}
+
+/* acc * multiplier * 2^(shift - 31), rounded twice: ties up, then ties away from zero.
+ *
+ * acc         any int32; where shift > 0, acc * 2^shift saturates at int32 (the specification
+ *             asks the caller that it fits)
+ * multiplier  0 or [2^30, 2^31); [2^29, 2^31) for global pools
+ * shift       [-31, 30]; negative shifts right
+ */
+static inline int32_t et_rescale(int32_t acc, int32_t multiplier, int32_t shift) {
+    const int32_t right = shift > 0 ? 0 : -shift;
+    if (shift > 0)
+        acc = et_saturate((int64_t)acc * ((int64_t)1 << shift));
+    const int32_t high = (int32_t)(((int64_t)acc * multiplier + (1 << 30)) >> 31);
+    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1);
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
+}
+
+/* zero_point + et_rescale(acc), within [low, high]; zero_point, low and high are int8. */
+static inline int8_t et_requantize_one(int32_t acc, int32_t multiplier, int32_t shift,
+                                       int32_t zero_point, int32_t low, int32_t high) {
+    const int32_t scaled = et_rescale(acc, multiplier, shift);
+    return (int8_t)(et_clip(scaled, low - zero_point, high - zero_point) + zero_point);
+}
+
+/* 32 bits to 32 bits, a bijection (lowbias32). */
+static inline uint32_t et_mix32(uint32_t x) {
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    return x ^ (x >> 16);
+}
+
+/* The word of a stream at a counter. */
+static inline uint32_t et_random_word(et_key key, uint32_t counter) {
+    return et_mix32(et_mix32(counter + key.k0) ^ key.k1);
+}
+
+#endif

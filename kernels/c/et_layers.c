@@ -1,0 +1,112 @@
+#include "et_layers.h"
+
+#include "et_fast.h"
+
+static int32_t dot(const int8_t *a, const int8_t *b, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+
+static int32_t total(const int8_t *a, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < n; i++)
+        sum += a[i];
+    return sum;
+}
+
+static int8_t finish(const et_output *output, int32_t acc, int32_t channel) {
+    return et_requantize_one(acc, output->multiplier[channel], output->shift[channel],
+                             output->zero_point, output->low, output->high);
+}
+
+void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out, int32_t n,
+              int32_t *start) {
+    for (int32_t o = 0; o < n_out; o++, w += n)
+        start[o] = bias[o] - x_zero_point * total(w, n);
+}
+
+void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
+                   int32_t channels) {
+    for (int32_t r = 0; r < rows; r++)
+        for (int32_t o = 0; o < channels; o++)
+            *y++ = finish(output, *acc++, o);
+}
+
+void et_dense_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_t *acc,
+                  int32_t batch, int32_t n_in, int32_t n_out) {
+    for (int32_t n = 0; n < batch; n++, x += n_in) {
+        const int8_t *row = w;
+        for (int32_t o = 0; o < n_out; o++, row += n_in)
+            *acc++ = start[o] + dot(x, row, n_in);
+    }
+}
+
+void et_dense(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
+              int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch) {
+    if (et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch))
+        return;
+    for (int32_t n = 0; n < batch; n++, x += n_in) {
+        const int8_t *row = w;
+        for (int32_t o = 0; o < n_out; o++, row += n_in)
+            *y++ = finish(output, start[o] + dot(x, row, n_in), o);
+    }
+}
+
+/* What a kernel reads for one result: the taps from (row, column) on, some outside the image. */
+typedef struct {
+    const int8_t *x;     /* the image */
+    int32_t row, column; /* of the first tap, from -top and -left on */
+    int32_t zero_point;
+} place;
+
+static int32_t convolve(const et_window *v, const place *at, const int8_t *w, int32_t channel) {
+    const int32_t part = v->n_in / v->groups;
+    const int8_t *x = at->x + channel / (v->n_out / v->groups) * part;
+    int32_t sum = 0;
+    for (int32_t i = at->row; i < at->row + v->kernel_height; i++)
+        for (int32_t j = at->column; j < at->column + v->kernel_width; j++, w += part) {
+            const int inside = i >= 0 && i < v->height && j >= 0 && j < v->width;
+            sum += inside ? dot(x + (i * v->width + j) * v->n_in, w, part)
+                          : at->zero_point * total(w, part);
+        }
+    return sum;
+}
+
+/* One sample; output is NULL for accumulators. */
+static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *start,
+                           int32_t x_zero_point, const et_output *output, int32_t *acc, int8_t *y,
+                           const et_window *v) {
+    const int32_t n = v->kernel_height * v->kernel_width * (v->n_in / v->groups);
+    for (int32_t p = 0; p < v->out_height; p++)
+        for (int32_t q = 0; q < v->out_width; q++) {
+            const place at = {x, p * v->stride_down - v->top, q * v->stride_right - v->left,
+                              x_zero_point};
+            for (int32_t o = 0; o < v->n_out; o++) {
+                const int32_t sum = start[o] + convolve(v, &at, w + o * n, o);
+                if (output != NULL)
+                    *y++ = finish(output, sum, o);
+                else
+                    *acc++ = sum;
+            }
+        }
+}
+
+void et_conv2d_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                   int32_t *acc, int32_t batch, const et_window *window) {
+    const int32_t read = window->height * window->width * window->n_in;
+    const int32_t written = window->out_height * window->out_width * window->n_out;
+    for (int32_t n = 0; n < batch; n++, x += read, acc += written)
+        convolve_image(x, w, start, x_zero_point, NULL, acc, NULL, window);
+}
+
+void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+               const et_output *output, int8_t *y, int32_t batch, const et_window *window,
+               void *scratch) {
+    const int32_t read = window->height * window->width * window->n_in;
+    const int32_t written = window->out_height * window->out_width * window->n_out;
+    for (int32_t n = 0; n < batch; n++, x += read, y += written)
+        if (!et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch))
+            convolve_image(x, w, start, x_zero_point, output, NULL, y, window);
+}

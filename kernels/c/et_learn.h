@@ -1,0 +1,141 @@
+/* Learning without a gradient in memory: each kernel needs one row of int32 sums.
+ *
+ * An error is int8 with an exponent, real = e * 2^exponent. The exponent follows the peaks that
+ * earlier steps saw, so an error is scaled to int8 while it is computed.
+ */
+#ifndef ET_LEARN_H
+#define ET_LEARN_H
+
+#include "et_layers.h"
+
+/* What is remembered of one error between steps. */
+typedef struct {
+    int32_t exponent; /* of the next step */
+    int32_t peak;     /* largest magnitude since the exponent was last lowered, 0 to 127 */
+} et_scale;
+
+/* How an accumulated error becomes int8: e = acc * multiplier * 2^(shift - 31). */
+typedef struct {
+    int32_t multiplier, shift;
+    int32_t exponent; /* of the result */
+} et_scaling;
+
+/* Choose the exponent of an error.
+ *
+ * scale       of the error                                     in
+ * multiplier  with shift: the factor of the sums, 0 or [2^30, 2^31)
+ * exponent    of the sums
+ * limit       largest exponent; INT32_MAX for none
+ */
+et_scaling et_choose_scale(const et_scale *scale, int32_t multiplier, int32_t shift,
+                           int32_t exponent, int32_t limit);
+
+/* Remember the peak of an error that was scaled.
+ *
+ * scale  of the error              in and out
+ * used   its exponent
+ * peak   largest magnitude before saturation
+ * step   number of the training step
+ */
+void et_watch_peak(et_scale *scale, int32_t used, int32_t peak, uint32_t step);
+
+/* How far a layer goes in one step. */
+typedef struct {
+    const int32_t *multiplier; /* [n_out], of the learning rate and the scales of x and w */
+    const int8_t *shift;       /* [n_out] */
+    int32_t exponent;          /* of the error */
+    int32_t rate;              /* factor in Q8 */
+    int32_t batch;             /* samples that are summed */
+} et_rates;
+
+/* What learns: int8 weights, and int16 masters of them or NULL. */
+typedef struct {
+    int8_t *w;
+    int16_t *master;
+    et_key key; /* stream of the rounding, a new one for each step */
+} et_weights;
+
+/* Learning rate of channel o as a multiplier; fraction is 32 for weights, 16 for biases. */
+int32_t et_rate(const et_rates *rates, int32_t o, int32_t fraction);
+
+/* Error of a dense layer's input.
+ *
+ * e      int8  [batch][n_out]   in
+ * w      int8  [n_out][n_in]    in
+ * ratio  int16 [n_out]          in, [0, 128]
+ * sums   int32 [n_in]           scratch
+ * out    int8  [batch][n_in]    out; must not overlap e
+ *
+ * Returns the largest magnitude before saturation.
+ */
+int32_t et_dense_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                       const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
+                       int32_t n_in, int32_t n_out);
+
+/* Error of a convolution's input; sums int32 [n_in]. */
+int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                        const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
+                        const et_window *window);
+
+/* Error of an average pool's input; scaling from the factor 1/256; sums int32 [n_in]. */
+int32_t et_average_pool_error(const int8_t *e, const et_scaling *scaling, int32_t *sums,
+                              int8_t *out, int32_t batch, const et_window *window);
+
+/* Error of a max pool's input; scaling from the factor 1/256; sums int32 [n_in].
+ *
+ * index  uint8, the shape of e   in, from et_max_pool
+ */
+int32_t et_max_pool_error(const int8_t *e, const uint8_t *index, const et_scaling *scaling,
+                          int32_t *sums, int8_t *out, int32_t batch, const et_window *window);
+
+/* One step of a dense layer's weights; sums int32 [n_in]. Returns the saturated updates. */
+int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                       const et_weights *weights, const et_rates *rates, int32_t *sums,
+                       int32_t batch, int32_t n_in, int32_t n_out);
+
+/* One step of a convolution's weights; sums int32 [weights of a channel]. */
+int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                        const et_weights *weights, const et_rates *rates, int32_t *sums,
+                        int32_t batch, const et_window *window);
+
+/* One step of the biases: rows is the batch times the pixels.
+ *
+ * e      int8  [rows][n_out]   in
+ * b      int32 [n_out]         in and out
+ * limit  largest magnitude
+ */
+void et_bias_learn(const int8_t *e, int32_t *b, const et_rates *rates, int32_t limit, int32_t rows,
+                   int32_t n_out);
+
+/* The error before a global average pool, one for each channel; scaling from the factor 1/pixels
+ * and 8 bits less than the exponent of e. */
+int32_t et_widened(const int8_t *e, const et_scaling *scaling, int8_t *out, int32_t n);
+
+/* Error before a smooth activation, whose slope in Q6 belongs to the code of its input; scaling
+ * from the factor 1/64.
+ *
+ * x       int8 [n]     in, what the activation read
+ * slopes  int8 [256]   in, of code -128 first
+ */
+int32_t et_slope_error(const int8_t *e, const int8_t *x, const int8_t *slopes,
+                       const et_scaling *scaling, int8_t *out, int32_t n);
+
+/* Sum of errors that reach one value on several ways, in units of 2^base.
+ *
+ * parts, exponents  [count]
+ * out               int8 [n]; may be one of the parts
+ */
+int32_t et_merge(const int8_t *const *parts, const int32_t *exponents, int32_t count,
+                 int32_t base, const et_scaling *scaling, int8_t *out, int32_t n);
+
+/* e = 0 where the activation that made y was closed: y <= low or y >= high (128: never). */
+void et_close(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n);
+
+/* The same from bits, which et_keep_open makes: bit i % 8 of byte i / 8. */
+void et_keep_open(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n);
+void et_close_by_bits(int8_t *e, const uint8_t *bits, int32_t n);
+
+/* out[row][pixel] = e[row]: the error of every pixel that a global average pool read. */
+void et_spread(const int8_t *e, int8_t *out, int32_t rows, int32_t pixels, int32_t channels);
+
+#endif

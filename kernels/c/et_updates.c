@@ -1,0 +1,107 @@
+#include "et_updates.h"
+
+#include "et_fast.h"
+
+enum {
+    WEIGHT_MAX = 127,
+    MASTER_MIN = -127 * 256,
+    MASTER_MAX = 127 * 256 + 255,
+    UPDATE_SHIFT = 32,
+    MASTER_BITS = 8,
+    BIAS_SHIFT = 16
+};
+
+/* Hands out the fractions of one weight after the other. */
+typedef struct {
+    et_key key;
+    uint32_t index, word;
+} fractions;
+
+/* An odd multiple of 1/512, in Q32. */
+static uint32_t next_fraction(fractions *f) {
+    const uint32_t octet = f->index % 4;
+    if (octet == 0)
+        f->word = et_random_word(f->key, f->index / 4);
+    f->index++;
+    return (((f->word >> (8 * octet)) & 255u) << 24) + (1u << 23);
+}
+
+static fractions fractions_from(et_key key, uint32_t index) {
+    const fractions f = {key, index, et_random_word(key, index / 4)};
+    return f;
+}
+
+int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                      uint32_t first, int32_t n) {
+    fractions f = fractions_from(key, first);
+    int32_t saturated = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
+        const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
+        const int32_t clipped = et_clip(step, INT8_MIN, INT8_MAX);
+        saturated += step != clipped;
+        w[i] = (int8_t)et_clip(w[i] - clipped, -WEIGHT_MAX, WEIGHT_MAX);
+    }
+    return saturated;
+}
+
+int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                            uint32_t first, int32_t n) {
+    int32_t saturated = 0;
+    const int32_t done = et_update_fast(w, grad, multiplier, key, first, n, &saturated);
+    return saturated + et_update_row(w + done, grad + done, multiplier, key,
+                                     first + (uint32_t)done, n - done);
+}
+
+int32_t et_update_int16_part(int16_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                             uint32_t first, int32_t n) {
+    fractions f = fractions_from(key, first);
+    int32_t saturated = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t fraction = next_fraction(&f) >> MASTER_BITS;
+        const int64_t product = (int64_t)grad[i] * multiplier + fraction;
+        const int32_t step = et_saturate(product >> (UPDATE_SHIFT - MASTER_BITS));
+        const int32_t clipped = et_clip(step, INT16_MIN, INT16_MAX);
+        saturated += step != clipped;
+        w[i] = (int16_t)et_clip(w[i] - clipped, MASTER_MIN, MASTER_MAX);
+    }
+    return saturated;
+}
+
+int32_t et_update_int8(int8_t *w, const int32_t *grad, const int32_t *multiplier, et_key key,
+                       int32_t n_out, int32_t n) {
+    int32_t saturated = 0;
+    for (int32_t o = 0; o < n_out; o++, w += n, grad += n)
+        saturated += et_update_int8_part(w, grad, multiplier[o], key, (uint32_t)(o * n), n);
+    return saturated;
+}
+
+int32_t et_update_int16(int16_t *w, const int32_t *grad, const int32_t *multiplier, et_key key,
+                        int32_t n_out, int32_t n) {
+    int32_t saturated = 0;
+    for (int32_t o = 0; o < n_out; o++, w += n, grad += n)
+        saturated += et_update_int16_part(w, grad, multiplier[o], key, (uint32_t)(o * n), n);
+    return saturated;
+}
+
+void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
+    for (int32_t i = 0; i < n; i++)
+        visible[i] = (int8_t)(w[i] >> MASTER_BITS);
+}
+
+void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, int32_t limit,
+                    int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t step = et_divide_by_power((int64_t)grad[i] * multiplier[i], BIAS_SHIFT);
+        b[i] = et_clip(et_saturate(b[i] - step), -limit, limit);
+    }
+}
+
+void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
+                 int32_t n) {
+    const int32_t left = et_clip(realign, 0, 31), right = et_clip(-realign, 0, 62);
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t old = et_divide_by_power(velocity[i] * ((int64_t)1 << left), right);
+        velocity[i] = et_saturate(old - et_divide_by_power(old, decay) + grad[i]);
+    }
+}

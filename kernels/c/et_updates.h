@@ -1,0 +1,62 @@
+/* Weight updates in place, rounded stochastically, and momentum.
+ *
+ * The random fraction of weight i is byte i % 4 of the stream's word i / 4.
+ */
+#ifndef ET_UPDATES_H
+#define ET_UPDATES_H
+
+#include "et_fixed.h"
+
+/* w = clip(w - sat8(floor(grad * multiplier / 2^32 + u)), -127, 127).
+ *
+ * w           int8  [n_out][n]   in and out, [-127, 127]
+ * grad        int32 [n_out][n]   in
+ * multiplier  int32 [n_out]      in, not negative: learning rate and scales, times 2^32
+ * key         stream of the rounding; a new one for each step and tensor
+ *
+ * Returns how many steps were saturated: more than a few mean that the learning rate is too large.
+ */
+int32_t et_update_int8(int8_t *w, const int32_t *grad, const int32_t *multiplier, et_key key,
+                       int32_t n_out, int32_t n);
+
+/* The same for int16 masters, with steps 256 times finer, within [-32512, 32767].
+ *
+ * w  int16 [n_out][n]   in and out; et_visible gives the weights of the forward pass
+ */
+int32_t et_update_int16(int16_t *w, const int32_t *grad, const int32_t *multiplier, et_key key,
+                        int32_t n_out, int32_t n);
+
+/* The same for weights first .. first + n - 1 of a tensor, all of one channel. */
+int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                            uint32_t first, int32_t n);
+int32_t et_update_int16_part(int16_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                             uint32_t first, int32_t n);
+
+/* What the forward pass sees of masters: visible = w >> 8.
+ *
+ * w        int16 [n]   in
+ * visible  int8  [n]   out
+ */
+void et_visible(const int16_t *w, int8_t *visible, int32_t n);
+
+/* b = clip(b - grad * multiplier / 2^16, -limit, limit), to nearest, ties away from zero.
+ *
+ * b           int32 [n]   in and out
+ * grad        int32 [n]   in, summed errors
+ * multiplier  int32 [n]   in, not negative
+ * limit       largest magnitude with which no accumulator can overflow
+ */
+void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, int32_t limit,
+                    int32_t n);
+
+/* v = v * 2^realign; v = v - v / 2^decay + grad, saturated.
+ *
+ * velocity  int32 [n]   in and out
+ * grad      int32 [n]   in
+ * decay     [0, 31]: momentum is 1 - 2^-decay
+ * realign   any: bits to shift the velocity left because the exponent of the error has changed
+ */
+void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
+                 int32_t n);
+
+#endif

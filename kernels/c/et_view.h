@@ -1,0 +1,33 @@
+/* The part of a window that lies inside the image. Private to the kernels. */
+#ifndef ET_VIEW_H
+#define ET_VIEW_H
+
+#include "et_layers.h"
+
+/* Taps [first_row, end_row) x [first_column, end_column) are inside; (row, column) is the pixel
+ * under tap (0, 0) and may lie outside. */
+typedef struct {
+    int32_t row, column, first_row, end_row, first_column, end_column;
+} et_view;
+
+static inline et_view et_look(const et_window *v, int32_t p, int32_t q) {
+    const int32_t row = p * v->stride_down - v->top, column = q * v->stride_right - v->left;
+    const et_view view = {row,
+                          column,
+                          et_max(0, -row),
+                          et_min(v->kernel_height, v->height - row),
+                          et_max(0, -column),
+                          et_min(v->kernel_width, v->width - column)};
+    return view;
+}
+
+/* Number of the pixel under a tap that is inside. */
+static inline int32_t et_pixel(const et_window *v, const et_view *at, int32_t i, int32_t j) {
+    return (at->row + i) * v->width + at->column + j;
+}
+
+static inline int32_t et_count(const et_view *at) {
+    return (at->end_row - at->first_row) * (at->end_column - at->first_column);
+}
+
+#endif
