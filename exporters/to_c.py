@@ -1,15 +1,26 @@
 """Models to C99 that runs and trains them: no heap, no floats, no library."""
 
+from collections.abc import Callable
+from typing import Any
+
+from edgetrain.blocks import select
 from edgetrain.errors import ModelError
 from edgetrain.exporters.c_writing import text
 from edgetrain.exporters.c_writing.forward import Forward
+from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.learn import step_program
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import INPUT
 from edgetrain.model import Model
-from edgetrain.rules import Backprop, MonoForward, Rule
+from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
+
+STEPS: dict[type, Callable[[Unit, Any], Program]] = {
+    MonoForward: step_program,
+    ForwardGradient: lambda unit, rule: Gradient(unit, rule).write(),
+}
+"""What writes the training step of a rule."""
 
 
 def to_c(
@@ -24,7 +35,8 @@ def to_c(
     Args:
         model: the network; a network that learns ends with a dense layer without activation.
         name: an identifier of C, the prefix of every symbol and file.
-        rule: `MonoForward` or `Backprop`, without momentum; None for Mono-Forward's defaults.
+        rule: `MonoForward`, `Backprop` or `ForwardGradient`, without momentum; None for
+            Mono-Forward's defaults.
         batch: samples of a training step.
         seed: of all randomness, in [0, 2**32).
 
@@ -46,35 +58,37 @@ def to_c(
     """
     if not (name.isidentifier() and name.isascii()) or name.startswith("et_"):
         raise ValueError(f"the name must be an identifier of C, not of a kernel, got {name!r}")
-    local = _local(rule)
-    unit = _unit(model, local, batch)
-    infer, learn = _inference(unit), step_program(unit, local)
-    code = "\n".join(_code(name, unit, infer, learn, local.settings, seed))
+    chosen = _chosen(rule)
+    unit = _unit(model, chosen, batch)
+    infer, learn = _inference(unit), STEPS[type(chosen)](unit, chosen)
+    code = "\n".join(_code(name, unit, infer, learn, chosen.settings, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
-    found = {f"{name}.h": text.header(name, unit, _targets(unit, name, local.settings)).encode()}
+    found = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
     found[f"{name}.c"] = code.encode()
     return found | text.kernels(code)
 
 
-def _local(rule: Rule | None) -> MonoForward:
-    """Return the rule as Mono-Forward: backpropagation is the same with one block."""
+def _chosen(rule: Rule | None) -> MonoForward | ForwardGradient:
+    """Return the rule; backpropagation as Mono-Forward with one block, which it is."""
     if isinstance(rule, Backprop):
         rule = MonoForward(settings=rule.settings, blocks="network", predict_with="last")
     rule = MonoForward() if rule is None else rule
-    if not isinstance(rule, MonoForward):
+    if not isinstance(rule, MonoForward | ForwardGradient):
         raise ModelError(
-            f"to_c writes mono_forward and backprop, got {type(rule).__name__}: train with one of "
-            "these, or on a host"
+            "to_c writes mono_forward, backprop and forward_gradient, got "
+            f"{type(rule).__name__}: learn with one of these, or on a host"
         )
     if rule.settings.momentum_bits:
         raise ModelError("to_c writes no momentum: use momentum=0")
     return rule
 
 
-def _unit(model: Model, rule: MonoForward, batch: int) -> Unit:
+def _unit(model: Model, rule: MonoForward | ForwardGradient, batch: int) -> Unit:
     """Declare weights, heads and the table of exponents."""
     state = rule.init(model)
-    trained = frozenset().union(*(plan.trained for plan in rule.plans(model)))
+    trained = select(model.graph, rule.settings.train)
+    early = rule.plans(model)[:-1] if isinstance(rule, MonoForward) else ()
+    heads = [plan.block.output for plan in early]
     unit = Unit(model, state, trained, batch)
     for node in model.graph.trainable:
         w, b = model.params[node.name]
@@ -85,24 +99,17 @@ def _unit(model: Model, rule: MonoForward, batch: int) -> Unit:
         else:
             unit.constant(f"{name}_w", w)
     tensors = state.tensors
-    for number, plan in enumerate(rule.plans(model)[:-1]):
+    for number, output in enumerate(heads):
         for part in ("w", "b"):
-            key = f"head/{plan.block.output}/{part}"
+            key = f"head/{output}/{part}"
             unit.variable(f"head{number}_{part}", tensors[key], f"state/{key}")
     for key, tensor in tensors.items():
         if key.startswith("master/"):
-            unit.variable(f"{_owner(unit, rule, key)}_master", tensor, f"state/{key}")
+            _, kind, owner = key.split("/", 2)
+            called = unit.names[owner] if kind == "node" else f"head{heads.index(owner)}"
+            unit.variable(f"{called}_master", tensor, f"state/{key}")
     unit.variable("exponents", tensors["exponents"], "state/exponents")
     return unit
-
-
-def _owner(unit: Unit, rule: MonoForward, key: str) -> str:
-    """Return the C name of what a master belongs to."""
-    _, kind, name = key.split("/", 2)
-    if kind == "node":
-        return unit.names[name]
-    outputs = [plan.block.output for plan in rule.plans(unit.model)]
-    return f"head{outputs.index(name)}"
 
 
 def _inference(unit: Unit) -> Program:
@@ -150,7 +157,7 @@ def _code(
     before = [
         *check, "et_scale *const scales = (et_scale *)(void *)exponents;",
         f"const int32_t rate = {_rate(settings)};", "int32_t loss = 0, saturated = 0;",
-        "(void)rate;",
+        "(void)rate, (void)scales;",
     ]  # fmt: skip
     after = [
         "step++;", "total_saturated += (uint32_t)saturated;",

@@ -95,7 +95,7 @@ class Backward:
             return parts[0]
         self.count += 1
         n, k, size = self.count, len(parts), self.forward.size(node.name)
-        target = self.program.buffer(f"e_{self.unit.names[node.name]}", "int8_t", size)
+        target = self.program.buffer(f"{self.unit.names[node.name]}__e", "int8_t", size)
         names = [part.name for part in parts]
         exponents = ", ".join(part.exponent for part in parts)
         self.program.line(f"const int8_t *const parts{n}[{k}] = {{{', '.join(names)}}};", *names)
@@ -122,7 +122,7 @@ class Backward:
         if node.op == "flatten":
             return error
         target = self.program.buffer(
-            f"e_{self.unit.names.get(node.inputs[0], 'input')}", "int8_t",
+            f"{self.unit.names.get(node.inputs[0], 'input')}__e", "int8_t",
             self.forward.size(node.inputs[0]),
         )  # fmt: skip
         if node.op == "add":
@@ -156,24 +156,33 @@ class Backward:
             (limit, rows, node.n_out), rate,
         )  # fmt: skip
 
+    def rates(
+        self, key: str, name: str, exponent: str, rate: str, batch: int
+    ) -> tuple[str, str]:  # fmt: skip
+        """Return C pointers to the rates of weights and biases."""
+        found = []
+        for part in ("w", "b"):
+            multiplier, shift = self.unit.state.tensors[f"rate/{key}/{part}"]
+            m = self.unit.constant(f"{name}_{part}_rate", multiplier)
+            s = self.unit.constant(f"{name}_{part}_rate_shift", shift.astype(np.int8))
+            found.append(f"&(et_rates){{{m}, {s}, {exponent}, {rate}, {batch}}}")
+        return found[0], found[1]
+
+    def weights(self, key: str, name: str) -> str:
+        """Return a C pointer to weights that learn."""
+        master = f"{name}_master" if self.settings.weights == "w16" else "NULL"
+        stream = f"et_stream_key(seed, (uint32_t)step, {tensor_number(key)}u, {ROUND})"
+        return f"&(et_weights){{{name}_w, {master}, {stream}}}"
+
     def step(
         self, key: str, name: str, op: str, x: str, error: Error, zero_point: int, sizes: str,
         sums: str, bias: tuple[int, int, int], rate: str,
     ) -> None:  # fmt: skip
         """Append one step of weights and biases that are called name in C and key in the state."""
-        unit, tensors = self.unit, self.unit.state.tensors
-        rates = []
-        for part in ("w", "b"):
-            multiplier, shift = tensors[f"rate/{key}/{part}"]
-            m = unit.constant(f"{name}_{part}_rate", multiplier)
-            s = unit.constant(f"{name}_{part}_rate_shift", shift.astype(np.int8))
-            rates.append(f"&(et_rates){{{m}, {s}, {error.exponent}, {rate}, {unit.batch}}}")
-        number = tensor_number(key)
-        master = f"{name}_master" if self.settings.weights == "w16" else "NULL"
-        stream = f"et_stream_key(seed, (uint32_t)step, {number}u, {ROUND})"
-        weights = f"&(et_weights){{{name}_w, {master}, {stream}}}"
+        rates = self.rates(key, name, error.exponent, rate, self.unit.batch)
         self.program.line(
-            f"saturated += et_{op}_learn({x}, {error.name}, {zero_point}, {weights}, {rates[0]}, "
+            f"saturated += et_{op}_learn({x}, {error.name}, {zero_point}, "
+            f"{self.weights(key, name)}, {rates[0]}, "
             f"{sums}, {sizes});",
             x, error.name, sums,
         )  # fmt: skip

@@ -9,6 +9,7 @@ from edgetrain.arithmetic.layers import global_pool_multiplier
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import Node
+from edgetrain.inference import ends_linear
 
 
 class Forward:
@@ -37,8 +38,8 @@ class Forward:
 
     def result(self, node: Node, target: str = "") -> str:
         """Ask for the buffer of a node's result, or take a given one."""
-        name = target or self.program.buffer(self.unit.names[node.name], "int8_t",
-                                             self.size(node.name))  # fmt: skip
+        wanted = f"{self.unit.names[node.name]}__y"
+        name = target or self.program.buffer(wanted, "int8_t", self.size(node.name))
         self.values[node.name] = name
         return name
 
@@ -63,31 +64,27 @@ class Forward:
     def accumulate(self, node: Node, target: str) -> None:
         """Append a linear dense layer that leaves its accumulators in a buffer."""
         x, start = self.values[node.inputs[0]], self.start(node)
-        n_out, n_in = self.unit.graph.weight_shape(node)
-        self.call(
-            f"et_dense_acc({x}, {self.unit.names[node.name]}_w, {start}, {target}, "
-            f"{self.unit.batch}, {n_in}, {n_out});",
-            x, start, target,
-        )  # fmt: skip
+        self.linear(node, x, f"{self.unit.names[node.name]}_w", start, target, self.unit.batch)
+
+    def linear(self, node: Node, x: str, w: str, start: str, y: str, batch: int) -> None:
+        """Append a layer with weights, whatever it reads and writes; at the end it gives sums."""
+        unit, (n_out, n_in) = self.unit, self.unit.graph.weight_shape(node)[:2]
+        sizes = f"{batch}, {n_in}, {n_out}"
+        if ends_linear(unit.model, node) and y.startswith("logits"):
+            text = f"et_dense_acc({x}, {w}, {start}, {y}, {sizes});"
+        elif node.op == "dense":
+            text = f"et_dense({x}, {w}, {start}, {unit.output(node)}, {y}, {sizes}, NULL);"
+        else:
+            text = (
+                f"et_conv2d({x}, {w}, {start}, {self.zero_point(node.inputs[0])}, "
+                f"{unit.output(node)}, {y}, {batch}, {unit.window(node)}, NULL);"
+            )
+        self.call(text, x, w, start, y)
 
 
-def _dense(f: Forward, node: Node, target: str) -> None:
+def _linear(f: Forward, node: Node, target: str) -> None:
     x, start, y = f.values[node.inputs[0]], f.start(node), f.result(node, target)
-    n_out, n_in = f.unit.graph.weight_shape(node)
-    f.call(
-        f"et_dense({x}, {f.unit.names[node.name]}_w, {start}, {f.unit.output(node)}, {y}, "
-        f"{f.unit.batch}, {n_in}, {n_out}, NULL);",
-        x, start, y,
-    )  # fmt: skip
-
-
-def _conv2d(f: Forward, node: Node, target: str) -> None:
-    x, start, y = f.values[node.inputs[0]], f.start(node), f.result(node, target)
-    f.call(
-        f"et_conv2d({x}, {f.unit.names[node.name]}_w, {start}, {f.zero_point(node.inputs[0])}, "
-        f"{f.unit.output(node)}, {y}, {f.unit.batch}, {f.unit.window(node)}, NULL);",
-        x, start, y,
-    )  # fmt: skip
+    f.linear(node, x, f"{f.unit.names[node.name]}_w", start, y, f.unit.batch)
 
 
 def _average_pool(f: Forward, node: Node, target: str) -> None:
@@ -151,8 +148,8 @@ def _activation(f: Forward, node: Node, target: str) -> None:
 
 
 APPEND: dict[str, Callable[[Forward, Node, str], None]] = {
-    "dense": _dense,
-    "conv2d": _conv2d,
+    "dense": _linear,
+    "conv2d": _linear,
     "average_pool": _average_pool,
     "max_pool": _max_pool,
     "global_average_pool": _global_pool,

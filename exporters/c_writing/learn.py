@@ -38,10 +38,10 @@ def step_program(unit: Unit, rule: MonoForward) -> Program:
     return program
 
 
-def _loss(
+def loss(
     unit: Unit, forward: Forward, backward: Backward, logits: str, name: str, counts: bool
-) -> Error:
-    """Append a loss on Q10 outputs; return its error as int8."""
+) -> tuple[Error, str]:
+    """Append a loss on Q10 outputs; return its error as int8, and the buffer of the losses."""
     outputs, batch = unit.graph.output_size, unit.batch
     e = forward.program.buffer("e_loss", "int8_t", batch * outputs)
     losses = forward.program.buffer("losses", "int32_t", batch)
@@ -66,12 +66,13 @@ def _loss(
         error = Error(e, str(PROBABILITY_EXPONENT))
     if counts:
         forward.call(f"for (int32_t i = 0; i < {batch}; i++) loss += {losses}[i];", losses)
-    return error
+    return error, losses
 
 
-def _to_q10(
+def to_q10(
     unit: Unit, forward: Forward, acc: str, name: str, multiplier: np.ndarray, shift: np.ndarray
 ) -> None:
+    """Append what turns accumulators into Q10 numbers, in place."""
     outputs = unit.graph.output_size
     m = unit.constant(f"{name}_q10", np.resize(multiplier, outputs).astype(np.int32))
     s = unit.constant(f"{name}_q10_shift", np.resize(shift, outputs).astype(np.int8))
@@ -87,8 +88,8 @@ def _learn_last(unit: Unit, plan: Plan, forward: Forward, backward: Backward) ->
             f"to_c: node {node.name!r}: a network that learns in C must end with a dense layer "
             "without activation"
         )
-    _to_q10(unit, forward, logits, "outputs", *constants(unit.model).outputs)
-    error = _loss(unit, forward, backward, logits, node.name, counts=True)
+    to_q10(unit, forward, logits, "outputs", *constants(unit.model).outputs)
+    error, _ = loss(unit, forward, backward, logits, node.name, counts=True)
     if plan.trained:
         backward.block(plan, error, "rate")
 
@@ -116,8 +117,8 @@ def _learn_head(
         pooled, start, logits,
     )  # fmt: skip
     forth, back = tensors[f"head/{name}/scale"]
-    _to_q10(unit, forward, logits, head, forth[:1], forth[1:])
-    error = _loss(unit, forward, backward, logits, name, counts=False)
+    to_q10(unit, forward, logits, head, forth[:1], forth[1:])
+    error, _ = loss(unit, forward, backward, logits, name, counts=False)
     narrow = forward.program.buffer(f"{head}_error", "int8_t", batch * features)
     sums = forward.program.buffer(f"{head}_sums", "int32_t", features)
     ratio = unit.constant("unit_ratio", np.full(outputs, UNIT_RATIO, np.int16))
@@ -139,7 +140,7 @@ def _learn_head(
     early, warmup = int(tensors["early_rate"][0]), rule._warmup(unit.model, plan.block)
     forward.call(f"if (step >= {warmup}) {{")
     if pooled != result:
-        target = forward.program.buffer(f"e_{unit.names[name]}", "int8_t", forward.size(name))
+        target = forward.program.buffer(f"{unit.names[name]}__e", "int8_t", forward.size(name))
         sent = spread(backward, sent, target, pixels(unit.model, name), features)
     rate = f"{early} * rate / {FULL_RATE}"
     backward.block(plan, sent, rate)

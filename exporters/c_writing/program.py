@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4}
+SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 ALIGNMENT = 8
 
 

@@ -32,7 +32,8 @@ class Unit:
         declarations: lines of C, in order.
         first: lines that put variables into their first state.
         traced: what the trace reads: its name in Python, and the C expressions of its bytes.
-        names: C name of every node.
+        names: C name of every node; what is named after it gets a suffix, values and errors
+            one with two underscores, which no node's name has: so nothing is ever named twice.
     """
 
     model: Model
