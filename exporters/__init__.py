@@ -7,6 +7,7 @@ module, and `edgetrain` offers them: ``edgetrain.from_onnx("net.onnx")``.
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ from edgetrain.model import FloatModel, Model
 
 IMPORTERS = {".onnx": "from_onnx", ".tflite": "from_tflite"}
 """Suffix of a file and the importer that reads it."""
-EXPORTERS = {"onnx": "to_onnx", "tflite": "to_tflite"}
+EXPORTERS = {"onnx": "to_onnx", "tflite": "to_tflite", "c": "to_c"}
 """Name of a format and the exporter that writes it."""
 EXTRAS = {
     "from_onnx": "onnx",
     "from_tflite": "tflite",
     "from_torch": "torch",
+    "to_c": "",
     "to_onnx": "onnx",
     "to_tflite": "tflite",
 }
-"""Name of a crossing and the extra that installs its tool."""
+"""Name of a crossing and the extra that installs its tool, "" where it needs none."""
 
 
 def load(name: str) -> Callable[..., Any]:
@@ -69,7 +71,7 @@ def read(path: str | Path, task: str | None = None) -> FloatModel | Model:
 
 
 def write(
-    model: FloatModel | Model, format_: str, name: str = "model", form: str | None = None
+    model: FloatModel | Model, format_: str, name: str = "model", **options: Any
 ) -> Mapping[str, bytes]:
     """Export a model.
 
@@ -77,20 +79,23 @@ def write(
         model: to export.
         format_: one of EXPORTERS.
         name: of the model; the first part of the file's name.
-        form: of an ONNX file, see `to_onnx`.
+        options: of the exporter: form of `to_onnx`; rule, batch and seed of `to_c`. Those that
+            are None are not given.
 
     Returns:
         Contents by file name.
 
     Raises:
-        ValueError: if there is no such format or form.
+        ValueError: if there is no such format, or it has no such option.
         ModelError: if the format cannot express the model.
         BackendError: if the tool that writes it is not installed.
     """
     if format_ not in EXPORTERS:
         raise ValueError(f"the format must be one of {', '.join(EXPORTERS)}, got {format_!r}")
-    if form is not None and format_ != "onnx":
-        raise ValueError(f"only ONNX files have forms, got the form {form!r} for {format_}")
-    options = {} if form is None else {"form": form}
-    files: Mapping[str, bytes] = load(EXPORTERS[format_])(model, name, **options)
+    exporter = load(EXPORTERS[format_])
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in signature(exporter).parameters:
+            raise ValueError(f"{key} is no option of the format {format_}")
+    files: Mapping[str, bytes] = exporter(model, name, **given)
     return files

@@ -4,12 +4,17 @@ import pytest
 import edgetrain
 from edgetrain import exporters
 from edgetrain.architectures import mlp
-from edgetrain.errors import BackendError, FileError
+from edgetrain.errors import BackendError, FileError, ModelError
 from edgetrain.exporters.metadata import metadata
 from edgetrain.exporters.names import LONGEST, unique_name
 from edgetrain.history import Training, last_training
 from edgetrain.model import Model
 from edgetrain.quantize import quantize
+
+
+def test_c_needs_the_int8_model():
+    with pytest.raises(ModelError, match="quantize"):
+        exporters.write(mlp((4,), 2), "c")
 
 
 def test_the_tables_name_the_same_crossings():
@@ -48,10 +53,10 @@ def test_a_suffix_without_importer_is_refused():
 
 
 def test_formats_and_forms_are_checked():
-    with pytest.raises(ValueError, match="format must be one of onnx, tflite"):
+    with pytest.raises(ValueError, match="format must be one of onnx, tflite, c"):
         exporters.write(mlp((4,), 2), "coreml")
-    with pytest.raises(ValueError, match="only ONNX files have forms"):
-        exporters.write(mlp((4,), 2), "tflite", form="qdq")
+    with pytest.raises(ValueError, match="form is no option of the format c"):
+        exporters.write(mlp((4,), 2), "c", form="qdq")
 
 
 @pytest.mark.parametrize(

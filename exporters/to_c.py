@@ -58,6 +58,10 @@ def to_c(
     """
     if not (name.isidentifier() and name.isascii()) or name.startswith("et_"):
         raise ValueError(f"the name must be an identifier of C, not of a kernel, got {name!r}")
+    if not isinstance(model, Model):
+        raise ModelError("to_c writes int8 models, got a float one: quantize it first")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
     chosen = _chosen(rule)
     unit = _unit(model, chosen, batch)
     infer, learn = _inference(unit), STEPS[type(chosen)](unit, chosen)

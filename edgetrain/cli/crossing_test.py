@@ -54,6 +54,13 @@ def test_a_name_of_ones_own(report, folder, foreign, format_):
     assert (folder / "deep" / "er" / f"mine.{format_}").stat().st_size == found["bytes"]
 
 
+def test_c_that_learns(report, folder, model):
+    found = report("export", model, "--to", "c", "-o", "firmware", "--name", "net", "--rule",
+                   "backprop", "--batch", "4", "--train", "2")  # fmt: skip
+    assert {"firmware/net.c", "firmware/net.h", "firmware/et_layers.c"} <= set(found["files"])
+    assert "NET_BATCH = 4" in (folder / "firmware" / "net.h").read_text()
+
+
 def test_import_says_what_to_do_with_a_float_model(edgetrain, foreign):
     code, out, err = edgetrain("import", foreign, "-o", "hint.st", "--json")
     assert (code, json.loads(out)["kind"]) == (0, "float")
@@ -65,8 +72,13 @@ def test_import_says_what_to_do_with_a_float_model(edgetrain, foreign):
     [
         (("import", "none.tflite", "-o", "x.st"), "none.tflite cannot be read"),
         (("import", "digits.npz", "-o", "x.st"), "must end in one of .onnx, .tflite"),
-        (("export", "float.st", "--to", "coreml", "-o", "x"), "--to must be one of onnx, tflite"),
+        (
+            ("export", "float.st", "--to", "coreml", "-o", "x"),
+            "--to must be one of",
+        ),
         (("export", "float.st", "--to", "onnx", "--form", "fast", "-o", "x"), "form"),
+        (("export", "float.st", "--to", "c", "-o", "x"), "quantize it first"),
+        (("export", "float.st", "--to", "tflite", "--rule", "backprop", "-o", "x"), "no option"),
         (("export", "float.st", "--to", "tflite", "--name", "a/b", "-o", "x"), "name"),
         (("export", "float.st", "--to", "tflite", "-o", "digits.npz"), "cannot be a folder"),
         (("evaluate", "none.onnx", "--data", "digits.npz"), "none.onnx"),

@@ -1,13 +1,14 @@
 """`edgetrain export`: a model as files for other runtimes."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgetrain import exporters
 from edgetrain.cli import options
 from edgetrain.cli.console import note, report
+from edgetrain.cli.train import make_rule
 from edgetrain.errors import FileError
 from edgetrain.files import check_writable, write_whole
 from edgetrain.model import Model
@@ -27,16 +28,39 @@ def export(
     name: Annotated[
         str | None, typer.Option(help="Of the model and its files; by default the model file's.")
     ] = None,
+    rule: Annotated[
+        str | None, typer.Option(help="c: what learns on the device; mono-forward by default.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="c: samples of a training step; 1 by default.")
+    ] = None,
+    learning_rate: Annotated[str | None, typer.Option(help="c: of the rule.")] = None,
+    weights: Annotated[str, typer.Option(help="c: w8, or w16 for int16 masters.")] = "w8",
+    layers: Annotated[
+        str, typer.Option("--train", help="c: all, a number of last layers, or names with commas.")
+    ] = "all",
+    blocks: Annotated[str | None, typer.Option(help="c, mono-forward: as `train` has it.")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="c, forward-gradient: activity, weight.")
+    ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
-    """Export a model as ONNX or TensorFlow Lite.
+    """Export a model as ONNX, TensorFlow Lite, or C99 that runs and learns on a device.
 
-    Example: `edgetrain export tuned.safetensors --to tflite -o exported`
+    Example: `edgetrain export tuned.safetensors --to c --rule mono-forward --name net -o firmware`
     """
     network = options.load_model(model)
     format_ = options.canonical(to, exporters.EXPORTERS, "--to")
-    files = exporters.write(network, format_, name or model.stem, form)
+    given: dict[str, Any] = {"form": form, "batch": batch}
+    if format_ == "c" and isinstance(network, Model):
+        common = {"weights": weights, "train": options.selection(layers), "batch": batch or 1}
+        asked = {"blocks": blocks and options.choice(blocks), "space": space}
+        given["rule"] = make_rule(rule or "mono_forward", network, learning_rate, common, asked)
+        given["seed"] = seed
+    elif rule is not None:
+        given["rule"] = rule
+    files = exporters.write(network, format_, name or model.stem, **given)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
