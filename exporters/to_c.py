@@ -65,7 +65,7 @@ def to_c(
     chosen = _chosen(rule)
     unit = _unit(model, chosen, batch)
     infer, learn = _inference(unit), STEPS[type(chosen)](unit, chosen)
-    code = "\n".join(_code(name, unit, infer, learn, chosen.settings, seed))
+    code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
     found = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
     found[f"{name}.c"] = code.encode()
@@ -147,9 +147,8 @@ def _rate(settings: Settings) -> str:
     return f"step < {steps} ? et_max((int32_t)(256 * ({steps} - step) / {steps}), 1) : 1"
 
 
-def _code(
-    name: str, unit: Unit, infer: Program, learn: Program, settings: Settings, seed: int
-) -> list[str]:
+def _code(name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed: int) -> list[str]:
+    settings: Settings = rule.settings
     null = "if (x == NULL || y == NULL)\n        return ET_BAD_ARGUMENT;"
     check = [null]
     if settings.loss == "cross_entropy":
@@ -183,5 +182,6 @@ def _code(
             [*before, *learn.body(), *after],
         ),
         text.function(f"uint32_t {name}_saturated(void)", ["return total_saturated;"]),
+        text.store(name, unit, f"{rule!r}, batch {unit.batch}"),
         text.trace(name, unit),
     ]  # fmt: skip

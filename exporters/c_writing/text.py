@@ -1,6 +1,7 @@
 """The files around a program: header, functions, trace, and the kernels that they call."""
 
 import re
+import zlib
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -27,12 +28,15 @@ def header(name: str, unit: Unit, targets: str) -> str:
 #include <stdint.h>
 
 #include "et_fixed.h"
+#include "et_store.h"
 
 enum {{
     /* {shape}, channels last; real = {scale!r} * (code - {zero_point}) */
     {upper}_INPUTS = {int(np.prod(graph.input_shape))},
     {upper}_OUTPUTS = {graph.output_size},
-    {upper}_BATCH = {unit.batch} /* samples of a training step */
+    {upper}_BATCH = {unit.batch}, /* samples of a training step */
+    /* bytes; ET_STORE_SLOT({upper}_SAVED, page, unit) holds them */
+    {upper}_SAVED = {saved_bytes(unit)}
 }};
 
 /* Puts weights and state as they were exported; call it first. */
@@ -62,6 +66,17 @@ et_status {name}_train(const int8_t *x, const int32_t *y, int32_t *loss);
  * learning rate is too large. */
 uint32_t {name}_saturated(void);
 
+/* Saves what was learned, so that a power cut at any moment leaves the old or the new record; see
+ * et_store_save. */
+et_store_status {name}_save(const et_flash *flash);
+
+/* Loads it, after {name}_init. Nothing has changed unless ET_OK or ET_FLASH_FAILED is returned;
+ * after ET_FLASH_FAILED call {name}_init again. */
+et_store_status {name}_load(const et_flash *flash);
+
+/* Tells how worn the flash is. */
+et_store_status {name}_stored(const et_flash *flash, et_stored *stored);
+
 #ifdef EDGETRAIN_TRACE
 /* CRC-32 of all parameters and state; equal to `edgetrain.state.trace`. */
 uint32_t {name}_trace(void);
@@ -75,6 +90,41 @@ def function(signature: str, lines: Sequence[str]) -> str:
     """Write a function."""
     body = "\n".join(f"    {line}" for line in lines)
     return f"{signature} {{\n{body}\n}}\n"
+
+
+def saved_bytes(unit: Unit) -> int:
+    """Return the bytes of a record: the step, the count of saturated updates, all that learns."""
+    return 8 + 4 + sum(size for _, size in unit.traced.values())
+
+
+def store(name: str, unit: Unit, rule: str) -> str:
+    """Write the functions that save and load what learns.
+
+    Args:
+        name: of the model.
+        unit: the file.
+        rule: the rule in words; a record of another rule or model is foreign.
+    """
+    fixed = [line for line in unit.declarations if "_first[" not in line]
+    record = zlib.crc32("\n".join([name, rule, *unit.traced, *fixed]).encode())
+    variables = ["&step", "&total_saturated", *(v for v, _ in unit.traced.values())]
+    sizes = ["sizeof step", "sizeof total_saturated", *(f"sizeof {v}" for v in variables[2:])]
+    parts = [f"    {{{v}, {size}}}," for v, size in zip(variables, sizes, strict=True)]
+    declared = ["static const et_part parts[] = {", *parts, "};"]
+    declared.append("enum { PARTS = sizeof parts / sizeof *parts };")
+    declared.append(f"static const uint32_t record = {record}u;\n")
+    functions = [
+        function(
+            f"et_store_status {name}_{verb}(const et_flash *flash{more})",
+            [f"return et_store_{kernel}(flash, parts, PARTS, record{last});"],
+        )
+        for verb, kernel, more, last in (
+            ("save", "save", "", ""),
+            ("load", "load", "", ""),
+            ("stored", "info", ", et_stored *stored", ", stored"),
+        )
+    ]
+    return "\n".join([*declared, *functions])
 
 
 def arena(*programs: Program) -> str:

@@ -11,7 +11,7 @@
  * Every unit is written once after an erase, at rising addresses, so flash with error correction
  * will do. Words are stored as they lie in memory: a record is for the device that wrote it.
  *
- * Stacks are given for Cortex-M0+ and M4 (gcc 12, -Os and -O2, ET_STORE_BUFFER 64), without the
+ * Stacks are given for Cortex-M0+ and M4 (gcc 12, -Os to -O3, ET_STORE_BUFFER 64), without the
  * user's functions. A call is not reentrant: one at a time for a flash.
  */
 #ifndef ET_STORE_H
@@ -70,19 +70,19 @@ typedef struct {
 typedef struct {
     int32_t slot;       /* of the newest whole record, which a load takes; -1 without one */
     uint32_t saves;     /* number of the newest save, from 1, modulo 2^32 */
-    uint32_t erases[2]; /* of the pages of each slot; saves that were cut before the header was
-                           written do not count */
+    uint32_t erases[2]; /* of every page of a slot; without those of saves whose header was not
+                           written any more */
 } et_stored;
 
 /* Save all parts.
  *
- * parts     [count], count > 0   in; nothing may change them during the call
+ * parts     [count], count > 0   in; a change of them during the call makes it fail
  * model_id  what the parts belong to: another program with parts of the same sizes has another
  *
- * Wherever the power fails, et_store_load gives what it gave before or the new contents, whole;
- * a call that fails leaves what was saved before.
+ * Wherever the power fails, and if the call fails, et_store_load gives what it gave before or the
+ * new contents, whole. A slot that cannot be read counts as damaged: it is erased first.
  *
- * Stack: 408 bytes.
+ * Stack: 416 bytes.
  * Time: slot_size / page_size erases; the parts are written once; the CRC of one record at most
  * four times: of both slots, of the parts, and of what was written.
  * Wear: one erase of every page of one slot; the slots take turns.
@@ -98,11 +98,11 @@ et_store_status et_store_save(const et_flash *flash, const et_part *parts, uint3
  *
  * Where the newest record is damaged or cannot be read, the other slot's is taken.
  *
- * Stack: 336 bytes.
+ * Stack: 344 bytes.
  * Time: the CRC of a record three times.
  * Returns ET_BAD_ARGUMENT, ET_NO_ROOM, ET_NO_RECORD, ET_FOREIGN or ET_CORRUPT before anything is
- * changed, else ET_OK. After ET_FLASH_FAILED the parts may hold anything: the flash read well while
- * it was checked, and not when it was copied. Put first values then.
+ * changed, else ET_OK. After ET_FLASH_FAILED put first values: where the flash fails between the
+ * check and the copy, the parts hold anything.
  */
 et_store_status et_store_load(const et_flash *flash, const et_part *parts, uint32_t count,
                               uint32_t model_id);
@@ -111,7 +111,7 @@ et_store_status et_store_load(const et_flash *flash, const et_part *parts, uint3
  *
  * stored  out, unless ET_BAD_ARGUMENT or ET_NO_ROOM is returned
  *
- * Stack: 304 bytes.
+ * Stack: 312 bytes.
  * Time: the CRC of a record twice.
  * Returns what et_store_load would.
  */
