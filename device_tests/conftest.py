@@ -1,0 +1,34 @@
+from pathlib import Path
+
+import pytest
+
+from device_tests.boards import BOARDS, board_named, missing
+
+
+def pytest_addoption(parser):
+    parser.addoption("--board", action="append", help="run on these boards only; may be repeated")
+    parser.addoption(
+        "--all-boards", action="store_true", help="fail where a board lacks a tool, do not skip"
+    )
+
+
+def pytest_generate_tests(metafunc):
+    if "board" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--board") or list(BOARDS)
+        for name in chosen:
+            board_named(name)
+        metafunc.parametrize("board", chosen, indirect=True)
+
+
+@pytest.fixture
+def board(request):
+    if lacks := missing(BOARDS[request.param]):
+        end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
+        end(f"{request.param}: {'; '.join(lacks)}")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def objects(tmp_path_factory) -> Path:
+    """Where programs are built; equal sources are compiled once a session."""
+    return tmp_path_factory.mktemp("objects")

@@ -1,0 +1,157 @@
+"""Layers on every board, plain and fast forms, against the specification."""
+
+import struct
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from device_tests.build import SUPPORT, build
+from device_tests.run import run
+from edgetrain import fixed
+from edgetrain.arithmetic.layers import Window, global_pool_multiplier
+from edgetrain.kernels.host_c_build import sources
+
+LARGEST = 8192
+ZERO_POINT, Y_ZERO_POINT = -7, 3
+RANGES = ((-128, 127), (Y_ZERO_POINT, 127), (-20, 90))
+KERNELS = {"dense": "DENSE", "conv": "CONV", "average_pool": "AVERAGE_POOL",
+           "max_pool": "MAX_POOL", "global_pool": "GLOBAL_POOL", "add": "ADD"}  # fmt: skip
+# (n_in, n_out): lengths around the widths of the fast forms
+DENSE = ((1, 1), (4, 4), (7, 3), (16, 12), (33, 5), (64, 10), (130, 9))
+# height, width, n_in, n_out, kernel, stride, padding, groups
+CONV = (
+    (1, 1, 3, 5, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (5, 5, 8, 16, (3, 3), (1, 1), (1, 1, 1, 1), 1),
+    (6, 7, 3, 6, (3, 3), (2, 2), (0, 1, 1, 1), 1),
+    (4, 4, 16, 20, (1, 1), (1, 1), (0, 0, 0, 0), 1),
+    (7, 5, 5, 7, (1, 1), (2, 2), (0, 0, 0, 0), 1),
+    (9, 6, 1, 8, (5, 4), (2, 2), (2, 2, 1, 2), 1),
+    (1, 20, 4, 9, (1, 5), (1, 2), (0, 0, 2, 2), 1),
+    (5, 6, 8, 8, (3, 3), (1, 1), (1, 1, 1, 1), 8),
+    (7, 9, 12, 12, (3, 3), (2, 2), (1, 1, 1, 1), 12),
+    (5, 4, 3, 3, (3, 3), (1, 1), (1, 1, 1, 1), 3),
+    (1, 17, 16, 16, (1, 5), (1, 1), (0, 0, 2, 2), 16),
+    (4, 5, 4, 8, (3, 3), (1, 1), (1, 1, 1, 1), 4),
+    (4, 5, 6, 4, (3, 2), (1, 1), (1, 1, 0, 1), 2),
+)
+POOLS = (((6, 6, 5), Window((2, 2), (2, 2), (0, 0, 0, 0))),
+         ((7, 5, 4), Window((3, 3), (2, 2), (1, 1, 1, 1))))  # fmt: skip
+
+
+@dataclass
+class Case:
+    """One call: arrays as C literals by name, and the numbers of its struct."""
+
+    kernel: str
+    want: np.ndarray
+    x: np.ndarray
+    w: np.ndarray | None = None
+    b: np.ndarray | None = None
+    multiplier: np.ndarray | None = None
+    shift: np.ndarray | None = None
+    low: int = -128
+    high: int = 127
+    x_zero_point: int = ZERO_POINT
+    window: tuple[int, ...] = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1)
+    terms: tuple[tuple[int, int, int], ...] = field(default=((0, 0, 0),))
+
+    def text(self, i):
+        """Write the arrays, and the entry of the table."""
+        arrays, names = [], {}
+        for name in ("x", "w", "b", "multiplier", "shift", "want"):
+            array = getattr(self, name)
+            names[name] = "0" if array is None else f"{name}{i}"
+            if array is not None:
+                values = ", ".join(map(str, array.ravel()))
+                arrays.append(f"static const {array.dtype}_t {name}{i}[] = {{{values}}};")
+        terms = ", ".join(f"{{{z}, {m}, {s}}}" for z, m, s in self.terms)
+        entry = (
+            f"{{{KERNELS[self.kernel]}, {len(self.x)}, {self.x_zero_point}, {names['x']}, "
+            f"{names['w']}, {names['b']}, {{{names['multiplier']}, {names['shift']}, "
+            f"{Y_ZERO_POINT}, {self.low}, {self.high}}}, {{{', '.join(map(str, self.window))}}}, "
+            f"{{{terms}}}, {names['want']}, {self.want.size}}}"
+        )
+        return "\n".join(arrays), entry
+
+
+def window_numbers(x, y, window):
+    """Order the numbers as et_window has them."""
+    (height, width, n_in), (out_height, out_width, n_out) = x.shape[1:], y.shape[1:]
+    top, _, left, _ = window.padding
+    return (height, width, n_in, out_height, out_width, n_out, *window.kernel, *window.stride,
+            top, left, window.groups)  # fmt: skip
+
+
+def weighted(rng, n_out, *rest):
+    """Weights, biases and scales that leave int8 now and then; shifts to both sides of DSP's."""
+    w = rng.integers(-127, 128, (n_out, *rest)).astype(np.int8)
+    b = rng.integers(-3000, 3000, n_out).astype(np.int32)
+    scales = 2.0 ** rng.uniform(-1, 1, n_out) / (60 * np.sqrt(w[0].size))
+    return w, b, *fixed.quantize_multipliers(scales)
+
+
+def int8(rng, *shape):
+    x = rng.integers(-128, 128, shape).astype(np.int8)
+    x.flat[0], x.flat[-1] = 127, -128
+    return x
+
+
+@cache
+def layer_cases():
+    rng, found = np.random.default_rng(0), []
+    for i, (n_in, n_out) in enumerate(DENSE):
+        low, high = RANGES[i % 3]
+        x, (w, b, m, s) = int8(rng, 2, n_in), weighted(rng, n_out, n_in)
+        y = fixed.dense(x, w, b, ZERO_POINT, m, s, Y_ZERO_POINT, low, high)
+        numbers = (1, 1, n_in, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1)
+        found.append(Case("dense", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
+    for i, (height, width, n_in, n_out, kernel, stride, padding, groups) in enumerate(CONV):
+        low, high = RANGES[i % 3]
+        x, window = int8(rng, 2, height, width, n_in), Window(kernel, stride, padding, groups)
+        w, b, m, s = weighted(rng, n_out, *kernel, n_in // groups)
+        y = fixed.conv2d(x, w, b, ZERO_POINT, window, m, s, Y_ZERO_POINT, low, high)
+        numbers = window_numbers(x, y, window)
+        found.append(Case("conv", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
+    for shape, window in POOLS:
+        x = int8(rng, 2, *shape)
+        for name, pool in (("average_pool", fixed.average_pool), ("max_pool", fixed.max_pool)):
+            y = pool(x, window)
+            found.append(Case(name, y, x, window=window_numbers(x, y, window)))
+    return [*found, *others(rng)]
+
+
+def others(rng):
+    """A pool over the whole image, and sums."""
+    x = int8(rng, 2, 7, 5, 6)
+    y = fixed.global_average_pool(x, ZERO_POINT, 3 * 2**29, 1, Y_ZERO_POINT)
+    numbers = (7, 5, 6, 1, 1, 6, 1, 1, 1, 1, 0, 0, 1)
+    scale = (Y_ZERO_POINT, *global_pool_multiplier(3 * 2**29, 1, 35))
+    yield Case("global_pool", y, x, window=numbers, terms=(scale,))
+    for low, high in RANGES:
+        a, b = int8(rng, 1, 300), int8(rng, 1, 300)
+        first, second, total = (2**30, 0), (1712345678, -2), (1412345678, -18)
+        y = fixed.add(a, ZERO_POINT, first, b, 11, second, Y_ZERO_POINT, total, low, high)
+        terms = ((ZERO_POINT, *first), (11, *second), (Y_ZERO_POINT, *total))
+        yield Case("add", y, a, b, low=low, high=high, terms=terms)
+
+
+@cache
+def header():
+    texts, entries = zip(*(case.text(i) for i, case in enumerate(layer_cases())), strict=True)
+    lines = [f"enum {{ CASES = {len(entries)}, LARGEST = {LARGEST} }};", *texts]
+    table = ",\n".join(entries)
+    return "\n".join([*lines, f"static const layer_case cases[CASES] = {{{table}}};"]).encode()
+
+
+def test_layers_are_those_of_the_specification(board, objects):
+    texts = sources() | {"golden_values.h": header()}
+    texts["golden_layers.c"] = (SUPPORT / "golden_layers.c").read_bytes()
+    flags = ("-O2", "-Wno-missing-field-initializers", "-Wno-missing-braces")
+    program = build(board, texts, objects, flags=flags)
+    replies = run(program, [struct.pack("<I", i) for i in range(len(layer_cases()))])
+    got = [struct.unpack("<iiii", reply.data) for reply in replies]
+    wanted = [(len(got), case.want.size, 0, 0) for case in layer_cases()]
+    wrong = {f"{i} {layer_cases()[i].kernel}": (g, w)
+             for i, (g, w) in enumerate(zip(got, wanted, strict=True)) if g != w}  # fmt: skip
+    assert wrong == {}

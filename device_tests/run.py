@@ -1,0 +1,33 @@
+"""Run a program on its board, whichever kind it is."""
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from device_tests.boards import missing
+from device_tests.program import BoardError, Program, Reply
+
+
+def run(
+    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
+) -> list[Reply]:
+    """Give a program one frame after the other and return its replies.
+
+    Args:
+        program: of `build.build`.
+        frames: each of the program's `frame_in_size` bytes.
+        count: whether to count instructions, where the board can; it costs time.
+        timeout_s: seconds for all frames together; in Unicorn for each.
+
+    Returns:
+        A reply a frame.
+
+    Raises:
+        BoardFaultError: if the program faults or writes where nothing is.
+        BoardTimeoutError: if it does not end in time.
+        BoardError: if the board lacks a tool or the emulator fails.
+    """
+    if lacks := missing(program.board):
+        raise BoardError(f"{program.name} cannot run here: {'; '.join(lacks)}")
+    runner = import_module(f"device_tests.{program.board.kind}_board")
+    replies: list[Reply] = runner.run(program, frames, count=count, timeout_s=timeout_s)
+    return replies
