@@ -209,7 +209,7 @@ MUTANTS = [
     ("et_pools.c", "here > best", "here >= best", "max_pool_index"),
     ("et_losses.c", "+ total / 2)", ")", "cross_entropy"),
     ("et_gradients.c", "+ count / 2, count", ", count", "average_pool_grad"),
-    ("et_layers.c", "at->zero_point * total", "0 * total", "conv2d_acc"),
+    ("et_layers.c", ": x_zero_point * total", ": 0 * total", "conv2d_acc"),
 ]  # fmt: skip
 
 

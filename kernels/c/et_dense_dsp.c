@@ -13,8 +13,8 @@
     "ldrd %[x0],%[x1],[%[x]],#8\n\tldrd %[x2],%[x3],[%[x]],#8\n\t" ROW("a", "p") ROW("b", "q")
 
 /* Two rows; x is widened. */
-static void two_rows(const uint32_t *x, const int8_t *p, const int8_t *q, int32_t n_in,
-                     int32_t sums[2]) {
+ET_INLINE void two_rows(const uint32_t *x, const int8_t *p, const int8_t *q, uint32_t n_in,
+                        int32_t sums[2]) {
     int32_t a = sums[0], b = sums[1];
     const uint32_t *end = x + n_in / 32 * 16;
     if (x != end) {
@@ -26,7 +26,7 @@ static void two_rows(const uint32_t *x, const int8_t *p, const int8_t *q, int32_
                          : [end] "r"(end)
                          : "cc", "memory");
     }
-    for (int32_t i = 0; i < n_in % 32; i += 4, x += 2, p += 4, q += 4) {
+    for (end += n_in % 32 / 2; x != end; x += 2, p += 4, q += 4) {
         const uint32_t w = et_load4(p), v = et_load4(q);
         a = et_smlad(et_sxtb16_odd(w), x[1], et_smlad(et_sxtb16(w), x[0], a));
         b = et_smlad(et_sxtb16_odd(v), x[1], et_smlad(et_sxtb16(v), x[0], b));
@@ -50,7 +50,7 @@ int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const 
         for (int32_t o = 0; o < n_out; o += 2, p += 2 * n_in) {
             const int32_t next = o + 1 < n_out ? o + 1 : o; /* the last one of an odd number twice */
             int32_t sums[2] = {start[o], start[next]};
-            two_rows(wide, p, p + (next - o) * n_in, n_in, sums);
+            two_rows(wide, p, p + (next - o) * n_in, (uint32_t)n_in, sums);
             y[o] = et_requantize_dsp(sums[0], output->multiplier[o], -output->shift[o],
                                      output->zero_point);
             y[next] = et_requantize_dsp(sums[1], output->multiplier[next], -output->shift[next],

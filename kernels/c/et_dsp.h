@@ -72,10 +72,10 @@ ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t righ
 
 /* Whether et_requantize_dsp holds for every channel. */
 ET_INLINE int et_fits_dsp(const et_output *output, int32_t channels) {
-    for (int32_t o = 0; o < channels; o++)
-        if ((uint32_t)(-1 - output->shift[o]) > 19u)
-            return 0;
-    return 1;
+    uint32_t misfits = 0;
+    for (const int8_t *shift = output->shift, *end = shift + channels; shift != end; shift++)
+        misfits |= (uint32_t)(-1 - *shift) > 19u;
+    return misfits == 0;
 }
 
 /* Clip what was saturated to int8 to a narrower activation. */

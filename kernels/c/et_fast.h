@@ -21,6 +21,10 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch);
 
+/* How many steps of these weights saturate: for a fast form that has seen that some do. */
+int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
+                           int32_t n);
+
 /* Updates the first weights of a row and returns how many. */
 int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                        uint32_t first, int32_t n, int32_t *saturated);

@@ -1,6 +1,7 @@
 #include "et_layers.h"
 
 #include "et_fast.h"
+#include "et_view.h"
 
 static int32_t dot(const int8_t *a, const int8_t *b, int32_t n) {
     int32_t sum = 0;
@@ -54,23 +55,27 @@ void et_dense(const int8_t *x, const int8_t *w, const int32_t *start, const et_o
     }
 }
 
-/* What a kernel reads for one result: the taps from (row, column) on, some outside the image. */
-typedef struct {
-    const int8_t *x;     /* the image */
-    int32_t row, column; /* of the first tap, from -top and -left on */
-    int32_t zero_point;
-} place;
-
-static int32_t convolve(const et_window *v, const place *at, const int8_t *w, int32_t channel) {
-    const int32_t part = v->n_in / v->groups;
-    const int8_t *x = at->x + channel / (v->n_out / v->groups) * part;
+/* One result: taps outside the image see the zero point. */
+static int32_t convolve(const int8_t *x, const int8_t *w, int32_t x_zero_point, const et_window *v,
+                        const et_view *at, int32_t part) {
     int32_t sum = 0;
-    for (int32_t i = at->row; i < at->row + v->kernel_height; i++)
-        for (int32_t j = at->column; j < at->column + v->kernel_width; j++, w += part) {
-            const int inside = i >= 0 && i < v->height && j >= 0 && j < v->width;
-            sum += inside ? dot(x + (i * v->width + j) * v->n_in, w, part)
-                          : at->zero_point * total(w, part);
-        }
+    for (int32_t i = 0; i < v->kernel_height; i++) {
+        const int inside = i >= at->first_row && i < at->end_row;
+        for (int32_t j = 0; j < v->kernel_width; j++, w += part)
+            sum += inside && j >= at->first_column && j < at->end_column
+                       ? dot(x + et_pixel(v, at, i, j) * v->n_in, w, part)
+                       : x_zero_point * total(w, part);
+    }
+    return sum;
+}
+
+/* One result of a group of one channel, with every tap inside the image. */
+static int32_t channel_inside(const int8_t *x, const int8_t *w, const et_window *v) {
+    const int32_t next_row = (v->width - v->kernel_width) * v->n_in;
+    int32_t sum = 0;
+    for (int32_t i = 0; i < v->kernel_height; i++, x += next_row)
+        for (int32_t j = 0; j < v->kernel_width; j++, x += v->n_in)
+            sum += *x * *w++;
     return sum;
 }
 
@@ -78,13 +83,18 @@ static int32_t convolve(const et_window *v, const place *at, const int8_t *w, in
 static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *start,
                            int32_t x_zero_point, const et_output *output, int32_t *acc, int8_t *y,
                            const et_window *v) {
-    const int32_t n = v->kernel_height * v->kernel_width * (v->n_in / v->groups);
+    const int32_t part = v->n_in / v->groups, together = v->n_out / v->groups;
+    const int32_t taps = v->kernel_height * v->kernel_width;
     for (int32_t p = 0; p < v->out_height; p++)
         for (int32_t q = 0; q < v->out_width; q++) {
-            const place at = {x, p * v->stride_down - v->top, q * v->stride_right - v->left,
-                              x_zero_point};
-            for (int32_t o = 0; o < v->n_out; o++) {
-                const int32_t sum = start[o] + convolve(v, &at, w + o * n, o);
+            const et_view at = et_look(v, p, q);
+            const int alone = part == 1 && et_whole(v, &at);
+            const int8_t *corner = alone ? x + et_pixel(v, &at, 0, 0) * v->n_in : x, *filter = w;
+            for (int32_t o = 0; o < v->n_out; o++, filter += taps * part) {
+                const int32_t group = v->groups == 1 ? 0 : o / together * part;
+                const int32_t sum =
+                    start[o] + (alone ? channel_inside(corner + group, filter, v)
+                                      : convolve(x + group, filter, x_zero_point, v, &at, part));
                 if (output != NULL)
                     *y++ = finish(output, sum, o);
                 else

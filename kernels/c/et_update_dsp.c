@@ -19,19 +19,6 @@ static void clear_flag(void) {
     __asm__ volatile("msr apsr_nzcvq,%0" : : "r"(0) : "cc");
 }
 
-static int32_t count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
-                               int32_t n) {
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const uint32_t at = first + (uint32_t)i;
-        const uint32_t octet = et_random_word(key, at / 4) >> (8 * (at % 4)) & 255u;
-        const int64_t product = (int64_t)grad[i] * multiplier + (1 << 23) + ((int64_t)octet << 24);
-        const int32_t step = (int32_t)(product >> 32);
-        count += step != et_clip(step, INT8_MIN, INT8_MAX);
-    }
-    return count;
-}
-
 int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                        uint32_t first, int32_t n, int32_t *saturated) {
     if (first % 4 != 0 || (uintptr_t)w % 4 != 0 || multiplier >= 1 << 23 || n < 4)
@@ -66,7 +53,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
         *p = packed;
     }
     if (saturated_flag())
-        *saturated += count_saturated(grad, multiplier, key, first, done);
+        *saturated += et_count_saturated(grad, multiplier, key, first, done);
     return done;
 }
 

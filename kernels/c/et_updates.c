@@ -45,6 +45,20 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
     return saturated;
 }
 
+#if defined(ET_DSP) || defined(ET_HELIUM)
+int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
+                           int32_t n) {
+    fractions f = fractions_from(key, first);
+    int32_t count = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
+        const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
+        count += step != et_clip(step, INT8_MIN, INT8_MAX);
+    }
+    return count;
+}
+#endif
+
 int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                             uint32_t first, int32_t n) {
     int32_t saturated = 0;

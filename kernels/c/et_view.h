@@ -26,6 +26,13 @@ static inline int32_t et_pixel(const et_window *v, const et_view *at, int32_t i,
     return (at->row + i) * v->width + at->column + j;
 }
 
+/* Whether every tap is inside. */
+static inline int et_whole(const et_window *v, const et_view *at) {
+    return at->first_row == 0 && at->end_row == v->kernel_height && at->first_column == 0 &&
+           at->end_column == v->kernel_width;
+}
+
+/* Number of taps inside; some must be. */
 static inline int32_t et_count(const et_view *at) {
     return (at->end_row - at->first_row) * (at->end_column - at->first_column);
 }
