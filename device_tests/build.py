@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from device_tests.boards import Board, board_named, missing
-from device_tests.program import BoardError, Program
+from edgetrain.device_tests.boards import Board, board_named, missing
+from edgetrain.device_tests.program import BoardError, Program
 
 SUPPORT = Path(__file__).parent / "support"
 WARNINGS = ("-Wall", "-Wextra", "-Werror")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from device_tests.boards import BOARDS, board_named, missing
+from edgetrain.device_tests.boards import BOARDS, board_named, missing
 
 
 def pytest_addoption(parser):

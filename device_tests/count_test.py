@@ -4,11 +4,11 @@ import pytest
 
 unicorn = pytest.importorskip("unicorn", reason="counting needs edgetrain[device]")
 
-from device_tests.boards import BOARDS  # noqa: E402
-from device_tests.network import build_network  # noqa: E402
-from device_tests.run import run  # noqa: E402
-from device_tests.training_test import RULES, SEED, expected, exported  # noqa: E402
-from device_tests.unicorn_board import Machine  # noqa: E402
+from edgetrain.device_tests.boards import BOARDS  # noqa: E402
+from edgetrain.device_tests.network import build_network  # noqa: E402
+from edgetrain.device_tests.run import run  # noqa: E402
+from edgetrain.device_tests.training_test import RULES, SEED, expected, exported  # noqa: E402
+from edgetrain.device_tests.unicorn_board import Machine  # noqa: E402
 
 
 def program_and_frames(board, objects):

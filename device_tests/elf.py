@@ -6,7 +6,7 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
-from device_tests.program import BoardError
+from edgetrain.device_tests.program import BoardError
 
 
 @dataclass(frozen=True)

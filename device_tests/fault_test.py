@@ -5,10 +5,10 @@ import struct
 
 import pytest
 
-from device_tests.boards import BOARDS, missing
-from device_tests.build import SUPPORT, build
-from device_tests.program import BoardError, BoardFaultError, BoardTimeoutError
-from device_tests.run import run
+from edgetrain.device_tests.boards import BOARDS, missing
+from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.device_tests.program import BoardError, BoardFaultError, BoardTimeoutError
+from edgetrain.device_tests.run import run
 
 NOTHING, WRITE, READ, WRITE_NULL, WRITE_CODE, LOOP, RECURSE = range(7)
 ARENA_BYTES = 1000
@@ -115,7 +115,7 @@ def test_an_unknown_board_is_refused_with_the_names_of_the_known(objects):
 
 
 def test_a_missing_tool_is_named_with_its_cure(monkeypatch, objects):
-    monkeypatch.setattr("device_tests.boards.shutil.which", lambda name: None)
+    monkeypatch.setattr("edgetrain.device_tests.boards.shutil.which", lambda name: None)
     lacks = missing(BOARDS["qemu-cortex-m4"])
     assert lacks[1] == "qemu-system-arm is missing: apt-get install qemu-system-arm"
     with pytest.raises(BoardError, match="arm-none-eabi-gcc is missing: apt-get install gcc-arm"):

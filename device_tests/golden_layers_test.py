@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from device_tests.build import SUPPORT, build
-from device_tests.run import run
 from edgetrain import fixed
 from edgetrain.arithmetic.layers import Window, global_pool_multiplier
+from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.device_tests.run import run
 from edgetrain.kernels.host_c_build import sources
 
 LARGEST = 8192

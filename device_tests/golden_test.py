@@ -4,9 +4,9 @@ from functools import cache
 
 import numpy as np
 
-from device_tests.build import SUPPORT, build
-from device_tests.run import run
 from edgetrain import fixed
+from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.device_tests.run import run
 from edgetrain.fixed import Key
 from edgetrain.kernels.host_c_build import sources
 

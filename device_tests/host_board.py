@@ -5,7 +5,13 @@ import signal
 import subprocess
 from collections.abc import Sequence
 
-from device_tests.program import BoardError, BoardFaultError, BoardTimeoutError, Program, Reply
+from edgetrain.device_tests.program import (
+    BoardError,
+    BoardFaultError,
+    BoardTimeoutError,
+    Program,
+    Reply,
+)
 
 
 def run(

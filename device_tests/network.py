@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from device_tests.build import SUPPORT, build
-from device_tests.program import Program, Reply
 from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.device_tests.program import Program, Reply
 from edgetrain.exporters.to_c import to_c
 from edgetrain.model import Model
 from edgetrain.rules import Rule

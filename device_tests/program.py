@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from device_tests.boards import Board
+from edgetrain.device_tests.boards import Board
 from edgetrain.errors import EdgetrainError
 
 

@@ -8,10 +8,16 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from device_tests.boards import CURES
-from device_tests.build import SUPPORT
-from device_tests.elf import read_elf
-from device_tests.program import BoardError, BoardFaultError, BoardTimeoutError, Program, Reply
+from edgetrain.device_tests.boards import CURES
+from edgetrain.device_tests.build import SUPPORT
+from edgetrain.device_tests.elf import read_elf
+from edgetrain.device_tests.program import (
+    BoardError,
+    BoardFaultError,
+    BoardTimeoutError,
+    Program,
+    Reply,
+)
 
 OPTIONS = (
     "-nographic", "-monitor", "none", "-serial", "null",

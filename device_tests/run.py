@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from importlib import import_module
 
-from device_tests.boards import missing
-from device_tests.program import BoardError, Program, Reply
+from edgetrain.device_tests.boards import missing
+from edgetrain.device_tests.program import BoardError, Program, Reply
 
 
 def run(
@@ -28,6 +28,6 @@ def run(
     """
     if lacks := missing(program.board):
         raise BoardError(f"{program.name} cannot run here: {'; '.join(lacks)}")
-    runner = import_module(f"device_tests.{program.board.kind}_board")
+    runner = import_module(f"edgetrain.device_tests.{program.board.kind}_board")
     replies: list[Reply] = runner.run(program, frames, count=count, timeout_s=timeout_s)
     return replies

@@ -5,10 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from device_tests.network import INFER, INIT, TRAIN, answer, build_network, question
-from device_tests.run import run
 from edgetrain import fixed
 from edgetrain.architectures import ds_cnn, mlp, resnet8
+from edgetrain.device_tests.network import INFER, INIT, TRAIN, answer, build_network, question
+from edgetrain.device_tests.run import run
 from edgetrain.inference import output
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward

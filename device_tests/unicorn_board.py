@@ -7,8 +7,14 @@ from typing import Any
 import unicorn
 from unicorn import arm64_const, arm_const, riscv_const
 
-from device_tests.elf import Elf, read_elf
-from device_tests.program import BoardError, BoardFaultError, BoardTimeoutError, Program, Reply
+from edgetrain.device_tests.elf import Elf, read_elf
+from edgetrain.device_tests.program import (
+    BoardError,
+    BoardFaultError,
+    BoardTimeoutError,
+    Program,
+    Reply,
+)
 
 PAGE = 4096
 RETURN = PAGE

@@ -6,7 +6,13 @@ from typing import Any
 
 import wasmtime
 
-from device_tests.program import BoardError, BoardFaultError, BoardTimeoutError, Program, Reply
+from edgetrain.device_tests.program import (
+    BoardError,
+    BoardFaultError,
+    BoardTimeoutError,
+    Program,
+    Reply,
+)
 
 FUEL = 1 << 60
 

@@ -22,22 +22,24 @@ FLOORS = (
     {"rules"},
     {"memory", "defaults", "evaluate", "watch", "train", "trial", "make_heads", "demo", "report",
      "exporters"},
+    {"device_tests"},
     {"cli", "__main__"},
 )  # fmt: skip
 """The house from the ground up: a file, or a folder with all its files."""
 LARGEST = 300
 LAZY = ("", "exporters")
 """`edgetrain/__init__.py` loads an importer or exporter when it is asked for one."""
-MAY_LOAD_KERNELS = {"kernels", "cli", "__main__"}
+MAY_LOAD_KERNELS = {"kernels", "device_tests", "cli", "__main__"}
 KERNELS_READ = {"kernels", "errors", "arithmetic", "fixed"}
 TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "onnx", "onnxruntime", "ai_edge_litert",
-         "flatbuffers", "tensorflow", "matplotlib")  # fmt: skip
+         "flatbuffers", "tensorflow", "matplotlib", "unicorn", "elftools", "wasmtime",
+         "serial")  # fmt: skip
 
 
 def sources() -> list[Path]:
     files = [
         p
-        for folder in ("edgetrain", "kernels", "exporters")
+        for folder in ("edgetrain", "kernels", "exporters", "device_tests")
         for p in (CHECKOUT / folder).rglob("*.py")
     ]
     tests = ("_test", "_tests", "conftest")
