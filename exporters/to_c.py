@@ -121,7 +121,7 @@ def _inference(unit: Unit) -> Program:
     single.declarations, single.declared, single.names = (
         unit.declarations, unit.declared, unit.names,
     )  # fmt: skip
-    program = Program()
+    program = Program("infer")
     forward = Forward(single, program, {INPUT: "x"})
     for node in unit.graph.nodes:
         forward.node(node, "y" if node == unit.graph.output else "")

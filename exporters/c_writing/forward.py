@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 
 from edgetrain.arithmetic.layers import global_pool_multiplier
+from edgetrain.exporters.c_writing import forms
+from edgetrain.exporters.c_writing.forms import Scratch
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import Node
@@ -71,15 +73,28 @@ class Forward:
         unit, (n_out, n_in) = self.unit, self.unit.graph.weight_shape(node)[:2]
         sizes = f"{batch}, {n_in}, {n_out}"
         if ends_linear(unit.model, node) and y.startswith("logits"):
-            text = f"et_dense_acc({x}, {w}, {start}, {y}, {sizes});"
-        elif node.op == "dense":
-            text = f"et_dense({x}, {w}, {start}, {unit.output(node)}, {y}, {sizes}, NULL);"
+            self.call(f"et_dense_acc({x}, {w}, {start}, {y}, {sizes});", x, w, start, y)
+            return
+        scratch = self.program.scratch(unit.names[node.name], self._scratch(node))
+        if node.op == "dense":
+            text = f"et_dense({x}, {w}, {start}, {unit.output(node)}, {y}, {sizes}, {scratch});"
         else:
             text = (
                 f"et_conv2d({x}, {w}, {start}, {self.zero_point(node.inputs[0])}, "
-                f"{unit.output(node)}, {y}, {batch}, {unit.window(node)}, NULL);"
+                f"{unit.output(node)}, {y}, {batch}, {unit.window(node)}, {scratch});"
             )
-        self.call(text, x, w, start, y)
+        self.call(text, x, w, start, y, scratch)
+
+    def _scratch(self, node: Node) -> Scratch:
+        graph = self.unit.graph
+        if node.op == "dense":
+            return forms.dense(graph.fan_in(node))
+        _, width, channels = graph.shapes[node.name]
+        if node.moving.groups == 1:
+            return forms.conv2d(graph.fan_in(node))
+        if node.moving.groups == channels == graph.shapes[node.inputs[0]][2]:
+            return forms.depthwise(channels, node.moving.kernel[0], width)
+        return forms.NONE
 
 
 def _linear(f: Forward, node: Node, target: str) -> None:

@@ -32,7 +32,7 @@ class Gradient:
         settings = rule.settings
         if settings.error_clip is None:
             settings = replace(settings, error_clip=ERROR_CLIP)
-        self.unit, self.rule, self.program = unit, rule, Program()
+        self.unit, self.rule, self.program = unit, rule, Program("train")
         self.nodes = rule.perturbed(unit.model)
         self.forward = Forward(unit, self.program, {INPUT: "x"})
         self.backward = Backward(unit, self.program, self.forward, settings)

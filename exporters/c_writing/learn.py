@@ -28,7 +28,7 @@ def step_program(unit: Unit, rule: MonoForward) -> Program:
 
     It reads ``rate``, the schedule's factor in Q8, and adds to ``loss`` and ``saturated``.
     """
-    program = Program()
+    program = Program("train")
     forward = Forward(unit, program, {INPUT: "x"})
     backward = Backward(unit, program, forward, rule.settings)
     *early, last = rule.plans(unit.model)

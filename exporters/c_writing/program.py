@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from edgetrain.exporters.c_writing.forms import FORMS, Scratch
+
 SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 ALIGNMENT = 8
 
 
 class Buffer(NamedTuple):
-    """An array in the arena."""
+    """An array in the arena.
+
+    Attributes:
+        name: of a pointer in C.
+        ctype: what it points to.
+        sizes: bytes by form of the kernels, in the order of `FORMS`.
+    """
 
     name: str
     ctype: str
-    length: int
-
-    @property
-    def size(self) -> int:
-        """Bytes, rounded up so that its neighbour is aligned."""
-        return -(-self.length * SIZES[self.ctype] // ALIGNMENT) * ALIGNMENT
+    sizes: tuple[int, ...]
 
 
 @dataclass
@@ -26,22 +29,35 @@ class Program:
     """Collects the lines of one function.
 
     Attributes:
+        name: of the function, the first part of the names of its offsets.
         lines: of C.
         buffers: by name.
         used: the numbers of the lines that use a buffer, by its name.
+        scratches: what its calls were given, by macro.
     """
 
+    name: str
     lines: list[str] = field(default_factory=list)
     buffers: dict[str, Buffer] = field(default_factory=dict)
     used: dict[str, list[int]] = field(default_factory=dict)
+    scratches: dict[str, Scratch] = field(default_factory=dict)
 
     def buffer(self, name: str, ctype: str, count: int) -> str:
         """Ask for a buffer; a name that is taken gets a number."""
+        return self._reserve(name, ctype, (count * SIZES[ctype],) * len(FORMS))
+
+    def scratch(self, name: str, wanted: Scratch) -> str:
+        """Ask for the scratch memory of one call."""
+        self.scratches[wanted.macro] = wanted
+        return self._reserve(f"{name}_scratch", "void", wanted.sizes)
+
+    def _reserve(self, name: str, ctype: str, sizes: tuple[int, ...]) -> str:
         number, unique = 1, name
         while unique in self.buffers:
             number += 1
             unique = f"{name}_{number}"
-        self.buffers[unique] = Buffer(unique, ctype, count)
+        aligned = tuple(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+        self.buffers[unique] = Buffer(unique, ctype, aligned)
         self.used[unique] = []
         return unique
 
@@ -52,38 +68,40 @@ class Program:
                 self.used[name].append(len(self.lines))
         self.lines.append(text)
 
-    def arena(self) -> tuple[dict[str, int], int]:
-        """Return the offset of every buffer, and the size of the arena.
+    def arena(self, form: str) -> tuple[dict[str, int], int]:
+        """Return the offset of every buffer, and the size of the arena, with a form of kernels.
 
         The largest buffer is placed first, each at the lowest address at which nothing lies that
         lives at the same time (greedy by size, as TensorFlow Lite Micro plans).
 
         Example:
-            >>> program = Program()
+            >>> program = Program("infer")
             >>> a, b, c = (program.buffer(n, "int8_t", 16) for n in "abc")
             >>> program.line("b = f(a);", a, b)
             >>> program.line("c = f(b);", b, c)
-            >>> program.arena()
+            >>> program.arena("plain")
             ({'a': 0, 'b': 16, 'c': 0}, 32)
         """
+        sizes = {name: b.sizes[FORMS.index(form)] for name, b in self.buffers.items()}
         offsets: dict[str, int] = {}
-        placed: list[tuple[Buffer, int]] = []
-        for buffer in sorted(self.buffers.values(), key=lambda b: -b.size):
+        for name in sorted(sizes, key=lambda name: -sizes[name]):
             offset = 0
-            for other, start in sorted(placed, key=lambda pair: pair[1]):
-                meets = offset < start + other.size and start < offset + buffer.size
-                if meets and self._live_together(buffer.name, other.name):
-                    offset = start + other.size
-            offsets[buffer.name] = offset
-            placed.append((buffer, offset))
-        total = max((offset + buffer.size for buffer, offset in placed), default=0)
+            for start, other in sorted((start, other) for other, start in offsets.items()):
+                meets = offset < start + sizes[other] and start < offset + sizes[name]
+                if meets and self._live_together(name, other):
+                    offset = start + sizes[other]
+            offsets[name] = offset
+        total = max((offset + sizes[name] for name, offset in offsets.items()), default=0)
         return {name: offsets[name] for name in self.buffers}, total
+
+    def offset(self, name: str) -> str:
+        """Return the C name of a buffer's offset; no value of a node is called so."""
+        return f"{self.name}__at_{name}"
 
     def body(self) -> Sequence[str]:
         """Return the lines, after the declarations of all buffers."""
-        offsets, _ = self.arena()
         pointers = [
-            f"{b.ctype} *const {name} = ({b.ctype} *)(void *)(arena.bytes + {offsets[name]});"
+            f"{b.ctype} *const {name} = ({b.ctype} *)(void *)(arena.bytes + {self.offset(name)});"
             for name, b in self.buffers.items()
         ]
         return [*pointers, *self.lines]

@@ -8,7 +8,8 @@ from importlib.resources import files
 import numpy as np
 
 from edgetrain import __version__
-from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.forms import FORMS, GUARDS
+from edgetrain.exporters.c_writing.program import ALIGNMENT, Program
 from edgetrain.exporters.c_writing.unit import Unit
 
 KERNELS = files("edgetrain.kernels") / "c"
@@ -128,9 +129,25 @@ def store(name: str, unit: Unit, rule: str) -> str:
 
 
 def arena(*programs: Program) -> str:
-    """Declare the arena that the programs share."""
-    size = max(program.arena()[1] for program in programs)
-    return f"static union {{\n    int64_t align;\n    uint8_t bytes[{max(size, 8)}];\n}} arena;\n"
+    """Declare the arena that the programs share, as the form of the kernels needs it."""
+    scratches = {macro: s for program in programs for macro, s in program.scratches.items()}
+    lines: list[str] = []
+    for form, guard in GUARDS.items():
+        plans = [(program, *program.arena(form)) for program in programs]
+        size = max(total for _, _, total in plans)
+        lines.append(f"#{'elif' if lines else 'if'} defined({guard})" if guard else "#else")
+        lines += ["enum {", f"    ARENA_BYTES = {max(size, ALIGNMENT)},"]
+        lines += [
+            f"    {program.offset(name)} = {offset},"
+            for program, offsets, _ in plans
+            for name, offset in offsets.items()
+        ]
+        lines.append("};")
+        for i, (macro, scratch) in enumerate(scratches.items()):
+            given = scratch.sizes[FORMS.index(form)]
+            lines.append(f"typedef char scratch{i}_fits[{macro} <= {given} ? 1 : -1];")
+    lines += ["#endif", "static union {", "    int64_t align;", "    uint8_t bytes[ARENA_BYTES];"]
+    return "\n".join([*lines, "} arena;\n"])
 
 
 def trace(name: str, unit: Unit) -> str:
