@@ -9,6 +9,7 @@ from edgetrain.exporters.c_writing import text
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.learn import step_program
+from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import INPUT
@@ -24,8 +25,9 @@ STEPS: dict[type, Callable[[Unit, Any], Program]] = {
 
 
 def to_c(
-    model: Model, name: str = "model", rule: Rule | None = None, batch: int = 1, seed: int = 0
-) -> dict[str, bytes]:
+    model: Model, name: str = "model", rule: Rule | None = None, batch: int = 1, seed: int = 0,
+    package: str | None = None,
+) -> dict[str, bytes]:  # fmt: skip
     """Write a network and a learning rule as C99.
 
     The files make a program without heap, floating point or a library: calls of kernels with
@@ -39,12 +41,14 @@ def to_c(
             Mono-Forward's defaults.
         batch: samples of a training step.
         seed: of all randomness, in [0, 2**32).
+        package: what a build system wants around the C, a key of `packages.PACKAGES`; None for
+            the C alone.
 
     Returns:
-        Contents by file name: NAME.h, NAME.c and the kernels that they use.
+        Contents by path: NAME.h, NAME.c and the kernels that they use; in a package in ``src/``.
 
     Raises:
-        ValueError: if the name is no identifier.
+        ValueError: if the name is no identifier or there is no such package.
         ModelError: if the rule or the network cannot be written as C.
         RuleError: if the rule cannot train the model.
 
@@ -69,7 +73,11 @@ def to_c(
     code = code.replace("INCLUDES", text.includes(code), 1)
     found = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
     found[f"{name}.c"] = code.encode()
-    return found | text.kernels(code)
+    found |= text.kernels(code)
+    if package is None:
+        return found
+    count = "BATCH" if chosen.settings.loss == "cross_entropy" else "BATCH * {0}_OUTPUTS"
+    return packaged(package, name, found, f"{{0}}_{count}".format(name.upper()))
 
 
 def _chosen(rule: Rule | None) -> MonoForward | ForwardGradient:

@@ -57,8 +57,23 @@ def test_a_name_of_ones_own(report, folder, foreign, format_):
 def test_c_that_learns(report, folder, model):
     found = report("export", model, "--to", "c", "-o", "firmware", "--name", "net", "--rule",
                    "backprop", "--batch", "4", "--train", "2")  # fmt: skip
-    assert {"firmware/net.c", "firmware/net.h", "firmware/et_layers.c"} <= set(found["files"])
-    assert "NET_BATCH = 4" in (folder / "firmware" / "net.h").read_text()
+    written = {"CMakeLists.txt", "example/main.c", "src/net.c", "src/net.h", "src/et_layers.c"}
+    assert {f"firmware/{path}" for path in written} <= set(found["files"])
+    assert "NET_BATCH = 4" in (folder / "firmware" / "src" / "net.h").read_text()
+
+
+def test_nothing_is_written_where_one_file_cannot_be(edgetrain, folder, model):
+    (folder / "half").mkdir()
+    (folder / "half" / "src").write_text("a file")
+    code, _, err = edgetrain("export", model, "--to", "c", "-o", "half")
+    assert (code, "half/src cannot be a folder" in err) == (1, True)
+    assert [path.name for path in (folder / "half").rglob("*")] == ["src"]
+
+
+def test_an_unknown_package_is_refused_with_those_that_are_known(edgetrain, model):
+    code, _, err = edgetrain("export", model, "--to", "c", "--package", "mbed", "-o", "never")
+    assert code == 1
+    assert "package must be one of cmake, arduino, zephyr, platformio, esp-idf, got 'mbed'" in err
 
 
 def test_import_says_what_to_do_with_a_float_model(edgetrain, foreign):

@@ -8,9 +8,9 @@ import typer
 from edgetrain import exporters
 from edgetrain.cli import options
 from edgetrain.cli.console import note, report
+from edgetrain.cli.folder import write_folder
 from edgetrain.cli.train import make_rule
-from edgetrain.errors import FileError
-from edgetrain.files import check_writable, write_whole
+from edgetrain.exporters.c_writing.packages import PACKAGES
 from edgetrain.model import Model
 
 
@@ -43,6 +43,10 @@ def export(
     space: Annotated[
         str | None, typer.Option(help="c, forward-gradient: activity, weight.")
     ] = None,
+    package: Annotated[
+        str | None,
+        typer.Option(help=f"c: {', '.join(PACKAGES).replace('_', '-')}; cmake by default."),
+    ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -52,23 +56,16 @@ def export(
     """
     network = options.load_model(model)
     format_ = options.canonical(to, exporters.EXPORTERS, "--to")
-    given: dict[str, Any] = {"form": form, "batch": batch}
+    given: dict[str, Any] = {"form": form, "batch": batch, "package": package}
     if format_ == "c" and isinstance(network, Model):
         common = {"weights": weights, "train": options.selection(layers), "batch": batch or 1}
         asked = {"blocks": blocks and options.choice(blocks), "space": space}
         given["rule"] = make_rule(rule or "mono_forward", network, learning_rate, common, asked)
-        given["seed"] = seed
+        given |= {"seed": seed, "package": package or "cmake"}
     elif rule is not None:
         given["rule"] = rule
     files = exporters.write(network, format_, name or model.stem, **given)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileError(f"{output} cannot be a folder: {error.strerror}") from error
-    for file in files:
-        check_writable(output / file)
-    for file, content in files.items():
-        write_whole(output / file, content)
+    write_folder(output, files)
     report(
         {"files": [str(output / file) for file in files], "bytes": sum(map(len, files.values()))},
         json,

@@ -31,6 +31,10 @@ def header(name: str, unit: Unit, targets: str) -> str:
 #include "et_fixed.h"
 #include "et_store.h"
 
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
 enum {{
     /* {shape}, channels last; real = {scale!r} * (code - {zero_point}) */
     {upper}_INPUTS = {int(np.prod(graph.input_shape))},
@@ -81,6 +85,10 @@ et_store_status {name}_stored(const et_flash *flash, et_stored *stored);
 #ifdef EDGETRAIN_TRACE
 /* CRC-32 of all parameters and state; equal to `edgetrain.state.trace`. */
 uint32_t {name}_trace(void);
+#endif
+
+#ifdef __cplusplus
+}}
 #endif
 
 #endif

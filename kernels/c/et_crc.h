@@ -5,10 +5,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Checksum of more bytes; crc is 0 before the first.
  *
  * Time: 2 table look-ups a byte; the table has 64 bytes.
  */
 uint32_t et_crc32(uint32_t crc, const void *bytes, size_t count);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

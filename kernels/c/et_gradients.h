@@ -9,6 +9,10 @@
 
 #include "et_layers.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* grad += e^T (x - x_zero_point), summed over the batch.
  *
  * x     int8  [batch][n_in]    in
@@ -67,5 +71,9 @@ void et_average_pool_grad(const int8_t *e, int32_t *grad, int32_t batch, const e
  */
 void et_max_pool_grad(const int8_t *e, const uint8_t *index, int32_t *grad, int32_t batch,
                       const et_window *window);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

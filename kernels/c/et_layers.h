@@ -14,6 +14,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Which forms are compiled; define ET_PLAIN for the plain loops alone. */
 #if !defined(ET_PLAIN) && defined(__ARM_FEATURE_MVE)
 #define ET_HELIUM
@@ -119,5 +123,9 @@ void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x
  */
 void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
                    int32_t channels);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -8,6 +8,10 @@
 
 #include "et_layers.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What is remembered of one error between steps. */
 typedef struct {
     int32_t exponent; /* of the next step */
@@ -137,5 +141,9 @@ void et_close_by_bits(int8_t *e, const uint8_t *bits, int32_t n);
 
 /* out[row][pixel] = e[row]: the error of every pixel that a global average pool read. */
 void et_spread(const int8_t *e, int8_t *out, int32_t rows, int32_t pixels, int32_t channels);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* logits = acc * multiplier * 2^(shift - 31), saturated at +-(2^20 - 1).
  *
  * acc         int32 [batch][classes]   in
@@ -46,5 +50,9 @@ void et_squared_error(const int32_t *output, const int32_t *target, int32_t *err
  * Returns the largest magnitude before saturation, 0 if n is 0.
  */
 int32_t et_scale_error(const int32_t *acc, int32_t multiplier, int32_t shift, int8_t *e, int32_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -8,6 +8,10 @@
 
 #include "et_learn.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Whose signs: the arguments of et_stream_key. */
 typedef struct {
     uint32_t seed, query, tensor;
@@ -58,5 +62,9 @@ int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *s
                        const et_weights *weights, int32_t *b, const et_rates *rates,
                        const et_rates *bias_rates, int32_t limit, int32_t *sums, int32_t n_out,
                        int32_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -5,6 +5,10 @@
 
 #include "et_layers.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Average under the window, to nearest, ties away from zero.
  *
  * x  int8 [batch][height][width][n_in]           in
@@ -53,5 +57,9 @@ void et_add(const int8_t *a, et_term a_term, const int8_t *b, et_term b_term, in
  * y  int8 [n]   out; may be x itself
  */
 void et_look_up(const int8_t *x, const int8_t table[256], int8_t *y, int32_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* What a stream is for: the last argument of et_stream_key. */
 enum { ET_PERTURB, ET_ROUND, ET_SHUFFLE, ET_CONTRAST };
 
@@ -20,5 +24,9 @@ et_key et_stream_key(uint32_t seed, uint32_t step, uint32_t tensor, uint32_t pur
  * signs  int8 [rows][columns]   out
  */
 void et_random_signs(et_key key, int8_t *signs, int32_t rows, int32_t columns);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,6 +4,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* y = probabilities of every row, in units of 1/256 above -128.
  *
  * x                          int8 [batch][classes]   in, logits; at most 4095 classes
@@ -14,5 +18,9 @@
  */
 void et_softmax(const int8_t *x, int32_t multiplier, int32_t shift, int32_t lowest, int8_t *y,
                 int32_t batch, int32_t classes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -21,6 +21,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Bytes of one read or write at most; a power of two, 32 or more. The same for every file. */
 #ifndef ET_STORE_BUFFER
 #define ET_STORE_BUFFER 64
@@ -117,5 +121,9 @@ et_store_status et_store_load(const et_flash *flash, const et_part *parts, uint3
  */
 et_store_status et_store_info(const et_flash *flash, const et_part *parts, uint32_t count,
                               uint32_t model_id, et_stored *stored);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include "et_fixed.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* w = clip(w - sat8(floor(grad * multiplier / 2^32 + u)), -127, 127).
  *
  * w           int8  [n_out][n]   in and out, [-127, 127]
@@ -58,5 +62,9 @@ void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, 
  */
 void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
                  int32_t n);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
