@@ -40,9 +40,29 @@ def build(
     board = board_named(name)
     if lacks := missing(board):
         raise BoardError(f"cannot build for {name}: {'; '.join(lacks)}")
-    texts = _support(board) | dict(sources)
-    headers = {file: text for file, text in texts.items() if not file.endswith(".c")}
-    command = [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
+    place, objects = compile_all(name, _support(board) | dict(sources), folder, flags=flags)
+    program = Program(name, board, place / f"{_digest(*objects)}.elf")
+    command = _command(board, flags)
+    _call(name, [*command, *objects, *_link(board, place), "-o", program.path.name], place)
+    return program
+
+
+def compile_all(
+    name: str, sources: Mapping[str, bytes], folder: Path, *, flags: Sequence[str] = ("-O2",)
+) -> tuple[Path, list[str]]:
+    """Compile sources for a board; return the folder of the objects, and their names.
+
+    Args:
+        name: of the board.
+        sources: as for `build`, which adds nothing.
+        folder: as for `build`.
+        flags: as for `build`.
+
+    Raises:
+        BoardError: if the compiler refuses the sources.
+    """
+    command = _command(board_named(name), flags)
+    headers = {file: text for file, text in sources.items() if not file.endswith(".c")}
     place = folder / _digest(repr(command), headers)
     place.mkdir(parents=True, exist_ok=True)
     for file, text in headers.items():
@@ -51,12 +71,14 @@ def build(
         objects = list(
             pool.map(
                 lambda item: _object(name, command, place, *item),
-                [(file, text) for file, text in texts.items() if file.endswith(".c")],
+                [(file, text) for file, text in sources.items() if file.endswith(".c")],
             )
         )
-    program = Program(name, board, place / f"{_digest(*objects)}.elf")
-    _call(name, [*command, *objects, *_link(board, place), "-o", program.path.name], place)
-    return program
+    return place, objects
+
+
+def _command(board: Board, flags: Sequence[str]) -> list[str]:
+    return [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
 
 
 def _support(board: Board) -> dict[str, bytes]:

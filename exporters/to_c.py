@@ -1,21 +1,26 @@
 """Models to C99 that runs and trains them: no heap, no floats, no library."""
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from edgetrain.blocks import select
 from edgetrain.errors import ModelError
 from edgetrain.exporters.c_writing import text
+from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.learn import step_program
+from edgetrain.exporters.c_writing.memory import Memory, memory
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.targets import Target, target_named
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import INPUT
 from edgetrain.model import Model
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
+from edgetrain.state import State
 
 STEPS: dict[type, Callable[[Unit, Any], Program]] = {
     MonoForward: step_program,
@@ -24,9 +29,39 @@ STEPS: dict[type, Callable[[Unit, Any], Program]] = {
 """What writes the training step of a rule."""
 
 
+class Programs(NamedTuple):
+    """A model and a rule as calls of kernels, before they are text."""
+
+    rule: MonoForward | ForwardGradient
+    unit: Unit
+    infer: Program
+    learn: Program
+
+
+def programs(model: Model, rule: Rule | None = None, batch: int = 1) -> Programs:
+    """Write the functions of `to_c`, which has the same arguments and errors."""
+    chosen = _chosen(rule)
+    unit = _unit(model, chosen, batch)
+    return Programs(chosen, unit, inference(unit), STEPS[type(chosen)](unit, chosen))
+
+
+def size(model: Model, target: Target, rule: Rule | None = None, batch: int = 1) -> Memory:
+    """Forecast what the C of `to_c` takes on a target; errors as there."""
+    _, unit, infer, learn = programs(model, rule, batch)
+    return memory(unit, target, infer, learn)
+
+
+def inference_size(model: Model, target: Target) -> Memory:
+    """Forecast what inference alone takes on a target."""
+    unit = Unit(model, State(0, {}), frozenset(), 1)
+    for node in model.graph.trainable:
+        unit.constant(f"{unit.names[node.name]}_w", model.params[node.name].w)
+    return memory(unit, target, inference(unit))
+
+
 def to_c(
     model: Model, name: str = "model", rule: Rule | None = None, batch: int = 1, seed: int = 0,
-    package: str | None = None,
+    package: str | None = None, ceilings: Ceilings | None = None,
 ) -> dict[str, bytes]:  # fmt: skip
     """Write a network and a learning rule as C99.
 
@@ -43,13 +78,15 @@ def to_c(
         seed: of all randomness, in [0, 2**32).
         package: what a build system wants around the C, a key of `packages.PACKAGES`; None for
             the C alone.
+        ceilings: of a device; the cmake package makes the linker hold them.
 
     Returns:
         Contents by path: NAME.h, NAME.c and the kernels that they use; in a package in ``src/``.
 
     Raises:
         ValueError: if the name is no identifier or there is no such package.
-        ModelError: if the rule or the network cannot be written as C.
+        ModelError: if the rule or the network cannot be written as C, or do not fit below the
+            ceilings; then it says what would.
         RuleError: if the rule cannot train the model.
 
     Example:
@@ -66,18 +103,21 @@ def to_c(
         raise ModelError("to_c writes int8 models, got a float one: quantize it first")
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
-    chosen = _chosen(rule)
-    unit = _unit(model, chosen, batch)
-    infer, learn = _inference(unit), STEPS[type(chosen)](unit, chosen)
+    chosen, unit, infer, learn = programs(model, rule, batch)
+    stack = 0
+    if ceilings:
+        sizer = partial(size, model, target_named(ceilings.target))
+        stack = check(ceilings, name, model, rule or chosen, batch, sizer).stack
     code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
-    found = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
-    found[f"{name}.c"] = code.encode()
-    found |= text.kernels(code)
+    files = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
+    files[f"{name}.c"] = code.encode()
+    files |= text.kernels(code)
     if package is None:
-        return found
+        return files
     count = "BATCH" if chosen.settings.loss == "cross_entropy" else "BATCH * {0}_OUTPUTS"
-    return packaged(package, name, found, f"{{0}}_{count}".format(name.upper()))
+    targets = f"{{0}}_{count}".format(name.upper())
+    return packaged(package, name, files, targets, ceilings, stack)
 
 
 def _chosen(rule: Rule | None) -> MonoForward | ForwardGradient:
@@ -124,7 +164,8 @@ def _unit(model: Model, rule: MonoForward | ForwardGradient, batch: int) -> Unit
     return unit
 
 
-def _inference(unit: Unit) -> Program:
+def inference(unit: Unit) -> Program:
+    """Write the function that infers one sample, and declare what it needs in a file."""
     single = Unit(unit.model, unit.state, unit.trained, 1)
     single.declarations, single.declared, single.names = (
         unit.declarations, unit.declared, unit.names,

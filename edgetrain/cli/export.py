@@ -10,7 +10,9 @@ from edgetrain.cli import options
 from edgetrain.cli.console import note, report
 from edgetrain.cli.folder import write_folder
 from edgetrain.cli.train import make_rule
+from edgetrain.exporters.c_writing.ceilings import Ceilings
 from edgetrain.exporters.c_writing.packages import PACKAGES
+from edgetrain.exporters.c_writing.targets import TARGETS
 from edgetrain.model import Model
 
 
@@ -47,6 +49,11 @@ def export(
         str | None,
         typer.Option(help=f"c: {', '.join(PACKAGES).replace('_', '-')}; cmake by default."),
     ] = None,
+    target: Annotated[str | None, typer.Option(help=f"c: {', '.join(TARGETS)}.")] = None,
+    ram: Annotated[
+        str | None, typer.Option(help="c: of the target, at most, as 131072, 128K or 1M.")
+    ] = None,
+    flash: Annotated[str | None, typer.Option(help="c: of the target, at most.")] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
@@ -62,6 +69,7 @@ def export(
         asked = {"blocks": blocks and options.choice(blocks), "space": space}
         given["rule"] = make_rule(rule or "mono_forward", network, learning_rate, common, asked)
         given |= {"seed": seed, "package": package or "cmake"}
+        given["ceilings"] = _ceilings(target, ram, flash)
     elif rule is not None:
         given["rule"] = rule
     files = exporters.write(network, format_, name or model.stem, **given)
@@ -72,3 +80,16 @@ def export(
     )
     if isinstance(network, Model) and network.heads:
         note("the heads of early blocks stay behind: they are for training, not for inference")
+
+
+def _ceilings(target: str | None, ram: str | None, flash: str | None) -> Ceilings | None:
+    """Read what the device has."""
+    if target is None:
+        if ram is None and flash is None:
+            return None
+        raise ValueError(f"--ram and --flash need --target, one of {', '.join(TARGETS)}")
+    return Ceilings(
+        options.target(target),
+        None if ram is None else options.size(ram, "--ram"),
+        None if flash is None else options.size(flash, "--flash"),
+    )

@@ -10,6 +10,7 @@ from edgetrain import exporters, kernels
 from edgetrain.blocks import Choice
 from edgetrain.cli.console import note
 from edgetrain.data import Data, load, parse_shape
+from edgetrain.exporters.c_writing.targets import target_named
 from edgetrain.files import load as load_file
 from edgetrain.graph import Shape
 from edgetrain.model import FloatModel, Model
@@ -36,6 +37,7 @@ Input = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="One JSON object on the last line of the output.")
 ]
+SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20}
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of all randomness.")]
 Backend = Annotated[
     str | None,
@@ -142,3 +144,23 @@ def canonical(name: str, table: Any, what: str) -> str:
     if key not in table:
         raise ValueError(f"{what} must be one of {', '.join(table)}, got {name!r}")
     return key
+
+
+def target(name: str) -> str:
+    """Return the key of a target of the C exporter; underscores do for hyphens."""
+    key = name.replace("_", "-").lower()
+    target_named(key)
+    return key
+
+
+def size(text: str, what: str) -> int:
+    """Read a number of bytes, or of KiB or MiB as 128K and 1M.
+
+    Example:
+        >>> size("128K", "--ram")
+        131072
+    """
+    digits, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    if not (digits.isascii() and digits.isdigit() and unit in SIZES and int(digits)):
+        raise ValueError(f"{what} must be a size such as 131072, 128K or 1M, got {text!r}")
+    return int(digits) * SIZES[unit]

@@ -1,15 +1,18 @@
 """Exported C as the build systems of microcontrollers want it: one table."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from string import Template
 
 from edgetrain import __version__
+from edgetrain.exporters.c_writing.ceilings import Ceilings
+from edgetrain.exporters.c_writing.targets import target_named
 
 TEMPLATES = files("edgetrain.exporters") / "c_templates"
 SOURCES = "src/"
 """Where the C lies in every package."""
+NO_CEILING = 2**32 - 1
 SENTENCE = "A neural network that runs and learns on the device, written by edgetrain."
 
 
@@ -28,12 +31,14 @@ class Package:
         listed: how the description names a source, a format of its path in the package.
         entry: signature of the function that an application begins with.
         leave: its last statement.
+        device: as files, where the device is known.
     """
 
     files: Mapping[str, str]
     listed: str = "  {}"
     entry: str = "int main(void)"
     leave: str = "\n    return 0;"
+    device: Mapping[str, str] = field(default_factory=dict)
 
 
 def _example(folder: str, main: str = "main.c", template: str = "main.c") -> dict[str, str]:
@@ -41,7 +46,10 @@ def _example(folder: str, main: str = "main.c", template: str = "main.c") -> dic
 
 
 PACKAGES = {
-    "cmake": Package({"CMakeLists.txt": "cmake/CMakeLists.txt", **_example("example")}),
+    "cmake": Package(
+        {"CMakeLists.txt": "cmake/CMakeLists.txt", **_example("example")},
+        device={"@{target}.cmake": "cmake/toolchain.cmake", "@{name}.ld": "cmake/ceilings.ld"},
+    ),
     "arduino": Package(
         {
             "library.properties": "arduino/library.properties",
@@ -78,7 +86,10 @@ PACKAGES = {
 """Every package by name; a new one is an entry here and its templates."""
 
 
-def package(kind: str, name: str, code: Mapping[str, bytes], targets: str) -> dict[str, bytes]:
+def package(
+    kind: str, name: str, code: Mapping[str, bytes], targets: str,
+    ceilings: Ceilings | None = None, stack: int = 0,
+) -> dict[str, bytes]:  # fmt: skip
     """Put exported C into a package.
 
     Args:
@@ -86,6 +97,8 @@ def package(kind: str, name: str, code: Mapping[str, bytes], targets: str) -> di
         name: of the model.
         code: its C, by file name.
         targets: how many numbers y of a training step has, a constant of C.
+        ceilings: of the device, for the files of `Package.device`.
+        stack: bytes that it needs there.
 
     Returns:
         Contents by path.
@@ -115,11 +128,28 @@ def package(kind: str, name: str, code: Mapping[str, bytes], targets: str) -> di
         "targets": targets,
         "entry": chosen.entry,
         "leave": chosen.leave,
+        **_device(ceilings, stack),
     }
+    wanted = {**chosen.files, **(chosen.device if ceilings else {})}
     made = {
         Text(path).substitute(fields): Text((TEMPLATES / template).read_text("utf-8"))
         .substitute(fields)
         .encode()
-        for path, template in chosen.files.items()
+        for path, template in wanted.items()
     }
     return made | {SOURCES + file: content for file, content in code.items()}
+
+
+def _device(ceilings: Ceilings | None, stack: int) -> dict[str, str]:
+    """Return the fields that a device gives."""
+    if ceilings is None:
+        return {}
+    target = target_named(ceilings.target)
+    return {
+        "target": ceilings.target,
+        "compiler": target.compiler,
+        "flags": " ".join(target.flags),
+        "stack": str(stack),
+        "ram": str(ceilings.ram or NO_CEILING),
+        "flash": str(ceilings.flash or NO_CEILING),
+    }

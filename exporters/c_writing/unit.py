@@ -18,6 +18,8 @@ CTYPES = {
     np.dtype(np.int32): "int32_t",
 }  # fmt: skip
 COLUMNS = 24
+OUTPUT_BYTES = 20
+"""An et_output: two pointers and three numbers."""
 
 
 @dataclass
@@ -34,6 +36,7 @@ class Unit:
         traced: what the trace reads: its name in Python, and the C expressions of its bytes.
         names: C name of every node; what is named after it gets a suffix, values and errors
             one with two underscores, which no node's name has: so nothing is ever named twice.
+        declared: bytes of every constant by name, where a pointer has 4 bytes.
     """
 
     model: Model
@@ -44,7 +47,7 @@ class Unit:
     first: list[str] = field(default_factory=list)
     traced: dict[str, tuple[str, int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
-    declared: set[str] = field(default_factory=set)
+    declared: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
@@ -58,7 +61,7 @@ class Unit:
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Declare an array in flash, once."""
         if name not in self.declared:
-            self.declared.add(name)
+            self.declared[name] = values.nbytes
             ctype = CTYPES[values.dtype]
             self.declarations.append(f"static const {ctype} {name}[{values.size}] = {{")
             self.declarations += _rows(values)
@@ -81,9 +84,9 @@ class Unit:
         """Declare how a node's kernel moves, and return a pointer to it."""
         name = f"{self.names[node.name]}_window"
         if name not in self.declared:
-            self.declared.add(name)
             source, result = self.graph.shapes[node.inputs[0]], self.graph.shapes[node.name]
             numbers = (*source, *result, *_moving(node.moving))
+            self.declared[name] = 4 * len(numbers)
             self.declarations.append(f"static const et_window {name} = {{{_list(numbers)}}};")
         return f"&{name}"
 
@@ -91,7 +94,7 @@ class Unit:
         """Declare how a node's accumulators become int8, and return a pointer to it."""
         name = f"{self.names[node.name]}_output"
         if name not in self.declared:
-            self.declared.add(name)
+            self.declared[name] = OUTPUT_BYTES
             multiplier, shift = self.model.scheme.requantize[node.name]
             zero_point = self.model.scheme.activations[node.name].zero_point
             limits = self.model.scheme.output_limits[node.name]

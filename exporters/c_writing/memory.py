@@ -1,0 +1,79 @@
+"""How many bytes exported C takes, from the plan of its arena and its declarations."""
+
+from dataclasses import dataclass
+
+from edgetrain.blocks import is_convolutional
+from edgetrain.exporters.c_writing.program import Program
+from edgetrain.exporters.c_writing.targets import POINTER_BYTES, SCALING_BYTES, Target
+from edgetrain.exporters.c_writing.unit import Unit
+
+COUNTERS = 12
+"""Bytes of the step and of the count of saturated updates."""
+PART_BYTES = 8
+"""Bytes of an entry in the table of what is saved."""
+WEIGHTS = ("_w", "_start", "_first")
+"""Ends of the names of constants that are weights, biases or their first values."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one exported model.
+
+    Attributes:
+        weights_flash: frozen layers, and the first values of those that learn; exact.
+        constants_flash: shapes, scales, rates, tables; exact, but for padding.
+        weights_ram: layers that learn; exact.
+        state_ram: heads, masters, exponents, counters; exact.
+        arena: of activations, errors, sums and scratch memory; exact.
+        stack: of the deepest call.
+        code: kernels and the model's functions.
+    """
+
+    weights_flash: int
+    constants_flash: int
+    weights_ram: int
+    state_ram: int
+    arena: int
+    stack: int
+    code: int
+
+    @property
+    def ram(self) -> int:
+        """Bytes of RAM in all."""
+        return self.weights_ram + self.state_ram + self.arena + self.stack
+
+    @property
+    def flash(self) -> int:
+        """Bytes of flash in all."""
+        return self.weights_flash + self.constants_flash + self.code
+
+
+def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
+    """Add up what a file declares and what its functions need.
+
+    Stack and code are upper bounds from the target's table; everything else is what is written.
+
+    Args:
+        unit: the file, after its programs were written.
+        target: for the form of the kernels, and sizes of stack and code.
+        programs: of its functions.
+    """
+    weights = sum(s for name, s in unit.declared.items() if name.endswith(WEIGHTS))
+    learning = {key: size for key, (_, size) in unit.traced.items()}
+    state = sum(size for key, size in learning.items() if key.startswith("state/"))
+    lines = [line for program in programs for line in program.lines]
+    deepest = max(
+        SCALING_BYTES * sum("et_choose_scale" in line for line in program.lines)
+        + POINTER_BYTES * len(program.buffers)
+        for program in programs
+    )
+    return Memory(
+        weights_flash=weights,
+        constants_flash=sum(unit.declared.values()) - weights + PART_BYTES * (len(learning) + 2),
+        weights_ram=sum(learning.values()) - state,
+        state_ram=state + COUNTERS,
+        arena=max(program.arena(target.form)[1] for program in programs),
+        stack=target.stack + deepest,
+        code=(target.code if is_convolutional(unit.graph) else target.dense)
+        + target.line * len(lines),
+    )
