@@ -1,5 +1,6 @@
 """Straight-line C: calls in order, and buffers that share one arena by their lifetimes."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -8,6 +9,9 @@ from edgetrain.exporters.c_writing.forms import FORMS, Scratch
 
 SIZES = {"int8_t": 1, "uint8_t": 1, "int16_t": 2, "int32_t": 4, "int64_t": 8}
 ALIGNMENT = 8
+TRIES = 32
+ALWAYS = (-math.inf, math.inf)
+"""The life of a buffer that no line uses."""
 
 
 class Buffer(NamedTuple):
@@ -71,8 +75,9 @@ class Program:
     def arena(self, form: str) -> tuple[dict[str, int], int]:
         """Return the offset of every buffer, and the size of the arena, with a form of kernels.
 
-        The largest buffer is placed first, each at the lowest address at which nothing lies that
-        lives at the same time (greedy by size, as TensorFlow Lite Micro plans).
+        Buffers are placed one by one, the largest first (as TensorFlow Lite Micro plans), each at
+        the lowest address at which nothing lies that lives at the same time. While that takes
+        more than what lives at one time, the buffer that ends highest is placed before all others.
 
         Example:
             >>> program = Program("infer")
@@ -83,15 +88,19 @@ class Program:
             ({'a': 0, 'b': 16, 'c': 0}, 32)
         """
         sizes = {name: b.sizes[FORMS.index(form)] for name, b in self.buffers.items()}
-        offsets: dict[str, int] = {}
-        for name in sorted(sizes, key=lambda name: -sizes[name]):
-            offset = 0
-            for start, other in sorted((start, other) for other, start in offsets.items()):
-                meets = offset < start + sizes[other] and start < offset + sizes[name]
-                if meets and self._live_together(name, other):
-                    offset = start + sizes[other]
-            offsets[name] = offset
-        total = max((offset + sizes[name] for name, offset in offsets.items()), default=0)
+        lives = {name: (used[0], used[-1]) if used else ALWAYS for name, used in self.used.items()}
+        least = max((_alive(line, sizes, lives) for line in range(len(self.lines))), default=0)
+        order = sorted(sizes, key=lambda name: -sizes[name])
+        plans: list[tuple[int, dict[str, int]]] = [] if order else [(0, {})]
+        while order and len(plans) < TRIES:
+            offsets = _place(order, sizes, lives)
+            highest = max(order, key=lambda name: offsets[name] + sizes[name])
+            plans.append((offsets[highest] + sizes[highest], offsets))
+            if plans[-1][0] <= least:
+                break
+            order.remove(highest)
+            order.insert(0, highest)
+        total, offsets = min(plans, key=lambda plan: plan[0])
         return {name: offsets[name] for name in self.buffers}, total
 
     def offset(self, name: str) -> str:
@@ -106,8 +115,24 @@ class Program:
         ]
         return [*pointers, *self.lines]
 
-    def _live_together(self, a: str, b: str) -> bool:
-        first, second = self.used[a], self.used[b]
-        if not first or not second:
-            return True
-        return first[0] <= second[-1] and second[0] <= first[-1]
+
+Lives = dict[str, tuple[float, float]]
+
+
+def _alive(line: int, sizes: dict[str, int], lives: Lives) -> int:
+    """Return the bytes of all buffers that live at a line."""
+    return sum(sizes[name] for name, (born, dead) in lives.items() if born <= line <= dead)
+
+
+def _place(order: Sequence[str], sizes: dict[str, int], lives: Lives) -> dict[str, int]:
+    """Place buffers in an order, each as low as it can lie; return their offsets."""
+    offsets: dict[str, int] = {}
+    for name in order:
+        born, dead = lives[name]
+        offset = 0
+        for start, other in sorted((start, other) for other, start in offsets.items()):
+            meets = offset < start + sizes[other] and start < offset + sizes[name]
+            if meets and born <= lives[other][1] and lives[other][0] <= dead:
+                offset = start + sizes[other]
+        offsets[name] = offset
+    return offsets
