@@ -64,12 +64,12 @@ def export(
     network = options.load_model(model)
     format_ = options.canonical(to, exporters.EXPORTERS, "--to")
     given: dict[str, Any] = {"form": form, "batch": batch, "package": package}
+    given["ceilings"] = _ceilings(target, ram, flash)
     if format_ == "c" and isinstance(network, Model):
         common = {"weights": weights, "train": options.selection(layers), "batch": batch or 1}
         asked = {"blocks": blocks and options.choice(blocks), "space": space}
         given["rule"] = make_rule(rule or "mono_forward", network, learning_rate, common, asked)
         given |= {"seed": seed, "package": package or "cmake"}
-        given["ceilings"] = _ceilings(target, ram, flash)
     elif rule is not None:
         given["rule"] = rule
     files = exporters.write(network, format_, name or model.stem, **given)

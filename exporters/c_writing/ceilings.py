@@ -36,8 +36,9 @@ class Ceilings:
     def __post_init__(self) -> None:
         target_named(self.target)
         for kind in KINDS:
-            if (getattr(self, kind) or 1) < 1:
-                raise ValueError(f"{kind} must be at least 1 byte, got {getattr(self, kind)}")
+            most = getattr(self, kind)
+            if most is not None and most < 1:
+                raise ValueError(f"{kind} must be at least 1 byte, got {most}")
 
     def excess(self, memory: Memory) -> list[str]:
         """Return which ceilings do not hold: "ram", "flash"."""
