@@ -9,7 +9,6 @@ It needs arm-none-eabi-gcc and `pip install '.[device]'`; --targets needs every 
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,12 @@ from edgetrain.architectures import ds_cnn, mlp, mobilenet_v1, resnet8
 from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.device_tests.painted import built_by_gcc, seen
-from edgetrain.exporters.c_writing.targets import POINTER_BYTES, SCALING_BYTES, TARGETS
+from edgetrain.exporters.c_writing.targets import (
+    POINTER_BYTES,
+    SCALING_BYTES,
+    TARGETS,
+    Kernels,
+)  # fmt: skip
 from edgetrain.exporters.to_c import programs, size
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
@@ -73,10 +77,10 @@ def compare(folder: Path) -> None:
         print(f"| {' | '.join([*cells, f'{made.code:,}', f'{CODE:,}'])} |")
 
 
-def measure(board: str, folder: Path) -> tuple[int, int, int, int]:
-    """Return stack, dense, code and line of a `Target`: the least that no network exceeds."""
-    rows = []
-    for network in SMALL.values():
+def measure(board: str, folder: Path) -> tuple[int, Kernels, Kernels]:
+    """Return line, dense and convolutional of a `Target`: the least that no network exceeds."""
+    rows: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}
+    for name, network in SMALL.items():
         model = quantized(network)
         for rule in RULES:
             _, _, infer, learn = programs(model, rule)
@@ -84,16 +88,17 @@ def measure(board: str, folder: Path) -> tuple[int, int, int, int]:
             scalings = sum("et_choose_scale" in line for line in learn.lines)
             extra = SCALING_BYTES * scalings + POINTER_BYTES * len(learn.buffers)
             lines = len(infer.lines) + len(learn.lines)
-            rows.append((network is SMALL["mlp"], made.code, lines, made.stack["train"] - extra))
-    _, line = min((_slack(rows, line), line) for line in LINES)
-    dense, code = (max(c - line * n for d, c, n, _ in rows if d is kind) for kind in (True, False))
-    return max(stack for *_, stack in rows), dense, code, line
+            rows[name == "mlp"].append((made.code, lines, made.stack["train"] - extra))
 
+    def bound(kind: bool, line: int) -> int:
+        return max(code - line * lines for code, lines, _ in rows[kind])
 
-def _slack(rows: Sequence[tuple[bool, int, int, int]], line: int) -> int:
-    """Return by how much the bounds on code exceed a network at most, with so much a line."""
-    most = {kind: max(c - line * n for d, c, n, _ in rows if d is kind) for kind in (True, False)}
-    return max(most[d] + line * n - c for d, c, n, _ in rows)
+    def slack(line: int) -> int:
+        return max(bound(k, line) + line * n - code for k in rows for code, n, _ in rows[k])
+
+    line = min(LINES, key=slack)
+    dense, other = (Kernels(max(s for *_, s in rows[k]), bound(k, line)) for k in (True, False))
+    return line, dense, other
 
 
 def main() -> None:

@@ -27,6 +27,8 @@ STEPS: dict[type, Callable[[Unit, Any], Program]] = {
     ForwardGradient: lambda unit, rule: Gradient(unit, rule).write(),
 }
 """What writes the training step of a rule."""
+HEADERS = ("ram_flash", "stddef", "stdint", "stdio", "string")
+"""What exported files include; a model of that name would hide it."""
 
 
 class Programs(NamedTuple):
@@ -97,8 +99,10 @@ def to_c(
         >>> sorted(to_c(model, "tiny"))[-2:]
         ['tiny.c', 'tiny.h']
     """
-    if not (name.isidentifier() and name.isascii()) or name.startswith("et_"):
-        raise ValueError(f"the name must be an identifier of C, not of a kernel, got {name!r}")
+    if not (name.isidentifier() and name.isascii()) or name.startswith("et_") or name in HEADERS:
+        raise ValueError(
+            f"the name must be an identifier of C, of no kernel and no other header, got {name!r}"
+        )
     if not isinstance(model, Model):
         raise ModelError("to_c writes int8 models, got a float one: quantize it first")
     if batch < 1:

@@ -139,7 +139,7 @@ def test_only_the_kernels_that_are_used_are_written():
     assert "et_pools.c" in to_c(network("cnn"), rule=Backprop())
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a-b", "et_net", "größe"])
+@pytest.mark.parametrize("name", ["", "1st", "a-b", "et_net", "größe", "string"])
 def test_a_name_that_is_none_of_c_is_refused(name):
     with pytest.raises(ValueError, match="identifier"):
         to_c(network("mlp"), name)

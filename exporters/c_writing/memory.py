@@ -61,6 +61,7 @@ def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
     weights = sum(s for name, s in unit.declared.items() if name.endswith(WEIGHTS))
     learning = {key: size for key, (_, size) in unit.traced.items()}
     state = sum(size for key, size in learning.items() if key.startswith("state/"))
+    kernels = target.convolutional if is_convolutional(unit.graph) else target.dense
     parts = len(learning) + 2 if learning else 0
     lines = [line for program in programs for line in program.lines]
     deepest = max(
@@ -74,7 +75,6 @@ def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
         weights_ram=sum(learning.values()) - state,
         state_ram=state + (COUNTERS if learning else 0),
         arena=max(program.arena(target.form)[1] for program in programs),
-        stack=target.stack + deepest,
-        code=(target.code if is_convolutional(unit.graph) else target.dense)
-        + target.line * len(lines),
+        stack=kernels.stack + deepest,
+        code=kernels.code + target.line * len(lines),
     )
