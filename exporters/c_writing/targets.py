@@ -50,28 +50,28 @@ def _arm(core: str, form: str, line: int, dense: Kernels, other: Kernels, *more:
 
 
 TARGETS = {
-    "cortex-m0": _arm("cortex-m0", "plain", 44, Kernels(1000, 9242), Kernels(1868, 13386)),
-    "cortex-m3": _arm("cortex-m3", "plain", 42, Kernels(1000, 7806), Kernels(1380, 12212)),
-    "cortex-m4": _arm("cortex-m4", "dsp", 42, Kernels(1000, 9378), Kernels(1540, 17660)),
-    "cortex-m7": _arm("cortex-m7", "dsp", 42, Kernels(1000, 9402), Kernels(1540, 17676)),
-    "cortex-m33": _arm("cortex-m33", "dsp", 42, Kernels(1000, 9402), Kernels(1540, 17676)),
+    "cortex-m0": _arm("cortex-m0", "plain", 44, Kernels(548, 9242), Kernels(1868, 13386)),
+    "cortex-m3": _arm("cortex-m3", "plain", 42, Kernels(476, 7806), Kernels(1380, 12212)),
+    "cortex-m4": _arm("cortex-m4", "dsp", 42, Kernels(596, 9378), Kernels(1540, 17660)),
+    "cortex-m7": _arm("cortex-m7", "dsp", 42, Kernels(596, 9402), Kernels(1540, 17676)),
+    "cortex-m33": _arm("cortex-m33", "dsp", 42, Kernels(604, 9386), Kernels(1548, 17584)),
     "cortex-m55": _arm(
-        "cortex-m55", "mve", 42, Kernels(1000, 9402), Kernels(1540, 17676), "-mfloat-abi=hard"
+        "cortex-m55", "mve", 42, Kernels(844, 9474), Kernels(1756, 19696), "-mfloat-abi=hard"
     ),
     "rv32imc": Target(
         "plain", "riscv64-unknown-elf-gcc", ("-march=rv32imc", "-mabi=ilp32"),
-        ("qemu-rv32imc", "rv32imc"), 64, Kernels(1000, 9402), Kernels(1540, 17676),
+        ("qemu-rv32imc", "rv32imc"), 62, Kernels(436, 8796), Kernels(1356, 12910),
     ),
     # No compiler for it measured this: rv32imc's sizes and a quarter.
     "esp32": Target(
         "plain", "xtensa-esp32-elf-gcc", ("-mlongcalls",), (),
-        80, Kernels(1000, 9402), Kernels(1540, 17676),
+        78, Kernels(545, 10995), Kernels(1695, 16138),
     ),
     "aarch64": Target(
         "plain", "aarch64-linux-gnu-gcc", (), ("qemu-aarch64", "aarch64"),
-        60, Kernels(1000, 9402), Kernels(1540, 17676),
+        56, Kernels(724, 10026), Kernels(3100, 15702),
     ),
-    "host": Target("plain", "cc", (), ("host",), 60, Kernels(1000, 9402), Kernels(1540, 17676)),
+    "host": Target("plain", "cc", (), ("host",), 66, Kernels(732, 10503), Kernels(2836, 17101)),
 }  # fmt: skip
 """Every target by name."""
 
