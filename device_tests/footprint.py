@@ -86,8 +86,8 @@ def footprint(
     place, objects = compile_all(board, to_c(model, "net", rule, batch), folder, flags=flags)
     sections: dict[Key, _Section] = {}
     names: dict[str, Key] = {}
-    for file in objects:
-        _read(place / file, sections, names)
+    for path in objects:
+        _read(place / path, sections, names)
     public = {name.removeprefix("net_"): k for name, k in names.items() if name.startswith("net_")}
     roots = {name: public[name] for name in functions or public}
 
@@ -152,7 +152,7 @@ def _target(file: str, symbol: Any) -> Key | str:
 def _usage(path: Path) -> dict[str, int]:
     """Return the frames that gcc wrote beside an object, by function."""
     found: dict[str, int] = {}
-    for report in path.parent.glob(f"{path.stem}.*su"):
+    for report in path.parent.glob(f"*{path.stem}*.su"):
         for line in report.read_text().splitlines():
             place, size, _ = line.split("\t")
             name = place.rsplit(":", 1)[1].split(".")[0]
