@@ -8,10 +8,6 @@
 
 #include "et_layers.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* What is remembered of one error between steps. */
 typedef struct {
     int32_t exponent; /* of the next step */
@@ -23,6 +19,10 @@ typedef struct {
     int32_t multiplier, shift;
     int32_t exponent; /* of the result */
 } et_scaling;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /* Choose the exponent of an error.
  *
