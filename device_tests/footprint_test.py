@@ -7,8 +7,8 @@ from edgetrain.architectures import ds_cnn, resnet8
 from edgetrain.device_tests.boards import BOARDS, missing
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.device_tests.painted import built_by_gcc, seen
+from edgetrain.exporters.c_sizes import inference_size, size
 from edgetrain.exporters.c_writing.targets import TARGETS
-from edgetrain.exporters.to_c import inference_size, size
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward
 from edgetrain.settings import Settings

@@ -17,13 +17,14 @@ from edgetrain.architectures import ds_cnn, mlp, mobilenet_v1, resnet8
 from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.device_tests.painted import built_by_gcc, seen
+from edgetrain.exporters.c_sizes import size
 from edgetrain.exporters.c_writing.targets import (
     POINTER_BYTES,
     SCALING_BYTES,
     TARGETS,
     Kernels,
 )  # fmt: skip
-from edgetrain.exporters.to_c import programs, size
+from edgetrain.exporters.to_c import programs
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule

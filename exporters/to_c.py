@@ -1,7 +1,6 @@
 """Models to C99 that runs and trains them: no heap, no floats, no library."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 from edgetrain.blocks import select
@@ -11,16 +10,13 @@ from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.learn import step_program
-from edgetrain.exporters.c_writing.memory import Memory, memory
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.targets import Target, target_named
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import INPUT
 from edgetrain.model import Model
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
-from edgetrain.state import State
 
 STEPS: dict[type, Callable[[Unit, Any], Program]] = {
     MonoForward: step_program,
@@ -45,20 +41,6 @@ def programs(model: Model, rule: Rule | None = None, batch: int = 1) -> Programs
     chosen = _chosen(rule)
     unit = _unit(model, chosen, batch)
     return Programs(chosen, unit, inference(unit), STEPS[type(chosen)](unit, chosen))
-
-
-def size(model: Model, target: Target, rule: Rule | None = None, batch: int = 1) -> Memory:
-    """Forecast what the C of `to_c` takes on a target; errors as there."""
-    _, unit, infer, learn = programs(model, rule, batch)
-    return memory(unit, target, infer, learn)
-
-
-def inference_size(model: Model, target: Target) -> Memory:
-    """Forecast what inference alone takes on a target."""
-    unit = Unit(model, State(0, {}), frozenset(), 1)
-    for node in model.graph.trainable:
-        unit.constant(f"{unit.names[node.name]}_w", model.params[node.name].w)
-    return memory(unit, target, inference(unit))
 
 
 def to_c(
@@ -110,8 +92,7 @@ def to_c(
     chosen, unit, infer, learn = programs(model, rule, batch)
     stack = 0
     if ceilings:
-        sizer = partial(size, model, target_named(ceilings.target))
-        stack = check(ceilings, name, model, rule or chosen, batch, sizer).stack
+        stack = check(ceilings, name, model, rule or chosen, batch, programs).stack
     code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
     files = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}

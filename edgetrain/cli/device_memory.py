@@ -8,9 +8,9 @@ from pathlib import Path
 from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.errors import ModelError, RuleError
+from edgetrain.exporters.c_sizes import inference_size, size
 from edgetrain.exporters.c_writing.memory import Memory
 from edgetrain.exporters.c_writing.targets import target_named
-from edgetrain.exporters.to_c import inference_size, size
 from edgetrain.memory import candidates
 from edgetrain.model import Model
 from edgetrain.rules import MonoForward, Rule

@@ -3,8 +3,8 @@
 import pytest
 
 from edgetrain.device_tests.footprint import compiler_for
+from edgetrain.exporters.c_sizes import inference_size, size
 from edgetrain.exporters.c_writing.targets import TARGETS
-from edgetrain.exporters.to_c import inference_size, size
 from edgetrain.files import load
 from edgetrain.rules import MonoForward
 

@@ -4,17 +4,17 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
 
 from edgetrain.architectures import ds_cnn, mlp
 from edgetrain.errors import ModelError
+from edgetrain.exporters.c_sizes import size
 from edgetrain.exporters.c_tests.packages_test import call, tool
 from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.targets import TARGETS
-from edgetrain.exporters.to_c import size, to_c
+from edgetrain.exporters.to_c import programs, to_c
 from edgetrain.memory import candidates
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, configured
@@ -112,7 +112,7 @@ def test_nothing_fits():
 def test_what_fits_exactly_is_written():
     need = size(MODEL, M4, RULE, 4)
     ceilings = Ceilings("cortex-m4", need.ram, need.flash)
-    assert check(ceilings, "net", MODEL, RULE, 4, partial(size, MODEL, M4)) == need
+    assert check(ceilings, "net", MODEL, RULE, 4, programs) == need
     assert to_c(MODEL, "net", RULE, 4, ceilings=ceilings) == to_c(MODEL, "net", RULE, 4)
     with pytest.raises(ModelError, match="RAM"):
         to_c(MODEL, "net", RULE, 4, ceilings=replace(ceilings, ram=need.ram - 1))

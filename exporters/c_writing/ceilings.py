@@ -1,18 +1,20 @@
 """Ceilings of RAM and flash: whether exported C fits below them, and what would."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from edgetrain.blocks import select
 from edgetrain.errors import ModelError, RuleError
-from edgetrain.exporters.c_writing.memory import Memory
+from edgetrain.exporters.c_writing.memory import Memory, memory
 from edgetrain.exporters.c_writing.targets import target_named
 from edgetrain.memory import candidates
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
 
-Sizer = Callable[[Rule, int], Memory]
-"""From a rule and a batch to what its C takes."""
+Writer = Callable[[Model, Rule, int], Sequence[Any]]
+"""From a model, a rule and a batch to `to_c.Programs`."""
 KINDS = ("ram", "flash")
 
 
@@ -47,7 +49,7 @@ class Ceilings:
 
 
 def check(
-    ceilings: Ceilings, name: str, model: Model, rule: Rule, batch: int, size: Sizer
+    ceilings: Ceilings, name: str, model: Model, rule: Rule, batch: int, write: Writer
 ) -> Memory:
     """Return what a model takes, or refuse it with options that fit, found by trying them.
 
@@ -57,11 +59,12 @@ def check(
         model: to export.
         rule: that learns.
         batch: samples of a step.
-        size: forecasts bytes.
+        write: `to_c.programs`.
 
     Raises:
         ModelError: if it does not fit.
     """
+    size = partial(_size, write, ceilings, model)
     found = size(rule, batch)
     if not (over := ceilings.excess(found)):
         return found
@@ -82,6 +85,11 @@ def check(
     raise ModelError(f"{name} with {_name(rule)} needs {needs}: {cure}")
 
 
+def _size(write: Writer, ceilings: Ceilings, model: Model, rule: Rule, batch: int) -> Memory:
+    _, unit, *functions = write(model, rule, batch)
+    return memory(unit, target_named(ceilings.target), *functions)
+
+
 def _called(kind: str) -> str:
     return "RAM" if kind == "ram" else kind
 
@@ -95,7 +103,7 @@ def _words(option: str, memory: Memory, over: list[str]) -> str:
 
 
 def _tried(
-    ceilings: Ceilings, model: Model, rule: Rule, batch: int, size: Sizer
+    ceilings: Ceilings, model: Model, rule: Rule, batch: int, size: Callable[[Rule, int], Memory]
 ) -> Iterator[tuple[str, Memory]]:
     """Yield the first of each kind of options that fits, else its last."""
     for group in _options(model, rule, batch):
