@@ -8,6 +8,9 @@ from edgetrain.exporters.c_writing.targets import TARGETS
 from edgetrain.files import load
 from edgetrain.rules import MonoForward
 
+STALE = 1.25
+"""As in device_tests/footprint_test.py."""
+
 
 @pytest.mark.parametrize("target", ["cortex-m4", "esp32"])
 def test_a_forecast_for_a_device(report, folder, model, target):
@@ -23,8 +26,8 @@ def test_a_forecast_for_a_device(report, folder, model, target):
     ):
         for name in ("weights_flash", "constants_flash", "weights_ram", "state_ram", "arena"):
             assert row[name] == getattr(forecast, name)
-        assert 0 < row["stack"] <= forecast.stack
-        assert 0 < row["code"] <= forecast.code
+        assert 0 < row["stack"] <= STALE * forecast.stack
+        assert 0 < row["code"] <= STALE * forecast.code
         assert row["ram"] == sum(row[n] for n in ("weights_ram", "state_ram", "arena", "stack"))
         assert row["flash"] == sum(row[n] for n in ("weights_flash", "constants_flash", "code"))
 
