@@ -1,5 +1,7 @@
 """Devices on the command line: forecasts, ceilings, and what is wrong with them."""
 
+import re
+
 import pytest
 
 from edgetrain.device_tests.footprint import compiler_for
@@ -57,6 +59,19 @@ def test_an_export_below_its_ceilings(report, folder, model):
     assert "net_ram_ceiling = 65536;" in script
     assert "net_flash_ceiling = 1048576;" in script
     assert "-mcpu=cortex-m4" in (folder / "fits" / "cortex-m4.cmake").read_text()
+
+
+def test_what_a_refusal_names_is_accepted_word_for_word(edgetrain, report):
+    report("new", "--arch", "cnn", "--data", "digits.npz", "-o", "cnn.st")
+    command = ("export", "cnn.st", "--to", "c", "-o", "fits", "--name", "net", "--weights", "w16",
+               "--batch", "8", "--target", "cortex-m4", "--ram", "24K")  # fmt: skip
+    code, _, err = edgetrain(*command)
+    assert code == 1
+    found = re.findall(r"(--[^(]+) fits", err)
+    assert len(found) > 1
+    assert any("--weights w8 --batch 1" in option for option in found)
+    for option in found:
+        assert "fits/src/net.c" in report(*command, *option.split())["files"]
 
 
 TARGET = ("--target", "cortex-m4")

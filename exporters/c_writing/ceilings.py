@@ -127,6 +127,22 @@ def _options(model: Model, rule: Rule, batch: int) -> Iterator[list[tuple[str, R
     yield [(f"--batch {half}", configured(rule, batch=half), half) for half in halves]
     count = len(select(model.graph, rule.settings.train))
     yield [(f"--train {k}", configured(rule, train=k), batch) for k in range(count - 1, 0, -1)]
+    others = _other_rules(model, rule, batch)
+    for option, other in others.items():
+        yield [(option, other, batch)]
+    less: dict[str, Any] = {"weights": "w8"} if rule.settings.weights == "w16" else {}
+    less |= {"batch": 1} if batch > 1 else {}
+    if less:
+        words = " ".join(f"--{name} {value}" for name, value in less.items())
+        yield [
+            (f"{words} {option}".strip(), configured(other, **less), 1)
+            for option, other in {"": rule, **others}.items()
+        ]
+
+
+def _other_rules(model: Model, rule: Rule, batch: int) -> dict[str, Rule]:
+    """Return other rules and ways to cut the network, by their options."""
+    found = {}
     for kind, blocks, other in candidates(model, replace(rule.settings, batch=batch)):
         words = kind.split()
         option = f"--rule {words[0].replace('_', '-')}"
@@ -135,4 +151,5 @@ def _options(model: Model, rule: Rule, batch: int) -> Iterator[list[tuple[str, R
         elif len(words) == 2:
             option += f" --space {words[1]}"
         if "," not in kind and other != rule:
-            yield [(option, other, batch)]
+            found[option] = other
+    return found
