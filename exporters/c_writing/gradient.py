@@ -204,7 +204,7 @@ class Gradient:
             n = unit.graph.fan_in(node)
             sums = self.program.buffer(f"{name}_sums", "int32_t", n)
             rates = self.backward.rates(f"node/{node.name}", name, str(exponent), "rate", batch)
-            weights = self.backward.weights(f"node/{node.name}", name)
+            weights = self.backward.weights(f"node/{node.name}", name, str(exponent))
             limit = unit.model.scheme.bias_limits[node.name]
             self.program.line(
                 f"saturated += et_signs_learn({slopes}, {self.rule.queries}, "
