@@ -145,7 +145,7 @@ class Backward:
         """Append one step of a node's weights and biases."""
         unit, name, x = self.unit, self.unit.names[node.name], self.forward.values[node.inputs[0]]
         zero_point = self.forward.zero_point(node.inputs[0])
-        shape, batch = unit.graph.weight_shape(node), unit.batch
+        shape, batch = unit.graph.weight_shape(node), self.forward.unit.batch
         sizes = f"{batch}, {shape[1]}, {shape[0]}"
         if node.op == "conv2d":
             sizes = f"{batch}, {unit.window(node)}"
