@@ -86,7 +86,7 @@ def to_c(
             f"proved to fit in int32, got {batch}"
         )
     unit = _unit(model, chosen, batch)
-    infer, learn = _inference(unit, chosen), STEPS[type(chosen)](unit, chosen)
+    infer, learn = _answering(unit, chosen), STEPS[type(chosen)](unit, chosen)
     code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
     answer = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
@@ -161,10 +161,14 @@ def _predicts_by_goodness(model: Model, rule: Rule) -> bool:
     return isinstance(rule, ForwardForward) and rule.labels_in_input(model)
 
 
-def _inference(unit: Unit, rule: Rule) -> Program:
+def _answering(unit: Unit, rule: Rule) -> Program:
     """Write the network, or what a rule predicts with where the network alone does not."""
     if _predicts_by_goodness(unit.model, rule):
         return Labels(unit.of_batch(1), rule, "infer").infer()
+    return _inference(unit)
+
+
+def _inference(unit: Unit) -> Program:
     program = Program("infer")
     forward = Forward(unit.of_batch(1), program, {INPUT: "x"})
     for node in unit.graph.nodes:
