@@ -1,4 +1,4 @@
-"""The kernels of Forward-Forward on every board, against the specification."""
+"""The kernels of Forward-Forward, and momentum, on every board, against the specification."""
 
 import struct
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from edgetrain.rules.input_labels import embed, wrong_labels
 LARGEST = 4096
 ZERO_POINTS = (-128, -37, 0)
 KERNELS = ("EMBED", "NORMALIZE", "GOODNESS", "PAIR_SLOPES", "CLASS_SLOPES", "WRONG_LABELS",
-           "CHANNELS", "CLASS_GOODNESS", "ERROR", "CODES")  # fmt: skip
+           "CHANNELS", "CLASS_GOODNESS", "ERROR", "CODES", "MOMENTUM")  # fmt: skip
 
 
 @dataclass
@@ -164,10 +164,23 @@ def of_channels(rng):
         yield Case("CODES", goodness_codes(total[None]), classes=64, a=total)
 
 
+def of_momentum(rng):
+    """Ties to both sides, both ends of int32, shifts beyond its width."""
+    ends = [2**31 - 1, -(2**31), 2**30, -(2**30), 0]
+    velocity = np.array([*range(-20, 21), *ends], np.int32)
+    for realign in (0, 1, -1, -3, 31, 40, -31, -70):
+        for decay in (1, 3, 5):
+            grad = rng.integers(-(2**31), 2**31, len(velocity)).astype(np.int32)
+            grad[: len(grad) // 2] >>= 27
+            want = fixed.momentum(velocity, grad, decay, realign)
+            yield Case("MOMENTUM", want, 1, len(want), 1, (decay, realign), a=grad, b=velocity)
+
+
 @cache
 def cases():
     rng = np.random.default_rng(0)
-    return [c for make in (of_layers, of_pairs, of_labels, of_channels) for c in make(rng)]
+    makers = (of_layers, of_pairs, of_labels, of_channels, of_momentum)
+    return [case for make in makers for case in make(rng)]
 
 
 @cache
@@ -178,13 +191,12 @@ def header():
     return "\n".join([*lines, f"static const goodness_case cases[CASES] = {{{table}}};"]).encode()
 
 
-def wrong(board, objects, changes=()):
-    """Run every case; return the kernels that gave wrong bytes."""
+def wrong(board, objects, file="et_goodness.c", old=b"", new=b""):
+    """Run every case, with something replaced in a file; return the kernels with wrong bytes."""
     texts = sources() | {"golden_values.h": header()}
     texts["golden_goodness.c"] = (SUPPORT / "golden_goodness.c").read_bytes()
-    for old, new in changes:
-        assert texts["et_goodness.c"].count(old) == 1, old
-        texts["et_goodness.c"] = texts["et_goodness.c"].replace(old, new)
+    assert not old or texts[file].count(old) == 1, old
+    texts[file] = texts[file].replace(old, new)
     program = build(board, texts, objects)
     replies = run(program, [struct.pack("<I", i) for i in range(len(cases()))])
     got = [struct.unpack("<iii", reply.data) for reply in replies]
@@ -212,6 +224,8 @@ MUTANTS = [
     ("CHANNELS", b">> (LOGIT_BITS - CHANNEL_BITS)", b"/ (1 << (LOGIT_BITS - CHANNEL_BITS)) + 1"),
     ("CLASS_GOODNESS", b"sum /= (uint32_t)pixels", b"sum = (sum + 1) / (uint32_t)pixels"),
     ("ERROR", b"(*x++ - zero_point)", b"(*x++ - zero_point - 1)"),
+    ("MOMENTUM", b"et_clip(realign, 0, 31)", b"et_clip(realign, 0, 30)"),
+    ("MOMENTUM", b"et_divide_by_power(old, decay)", b"(old >> decay)"),
     ("CODES", b"+ (1 << unit) - 1) >> unit", b") >> unit"),
 ]
 
@@ -219,4 +233,5 @@ MUTANTS = [
 @pytest.mark.skipif(bool(missing(BOARDS["host"])), reason="there is no C compiler")
 @pytest.mark.parametrize(("kernel", "old", "new"), MUTANTS)
 def test_a_broken_kernel_is_found(kernel, old, new, objects):
-    assert kernel in wrong("host", objects, [(old, new)])
+    file = "et_updates.c" if kernel == "MOMENTUM" else "et_goodness.c"
+    assert kernel in wrong("host", objects, file, old, new)

@@ -1,11 +1,11 @@
-/* Compares the kernels of Forward-Forward with what Python wrote into golden_values.h, and says how
- * many bytes are wrong. */
+/* Compares the kernels of Forward-Forward, and momentum, with what Python wrote into
+ * golden_values.h, and says how many bytes are wrong. */
 #include "et_goodness.h"
 #include "frames.h"
 
 enum {
     EMBED, NORMALIZE, GOODNESS, PAIR_SLOPES, CLASS_SLOPES, WRONG_LABELS, CHANNELS, CLASS_GOODNESS,
-    ERROR, CODES
+    ERROR, CODES, MOMENTUM
 };
 
 /* One call of a kernel; arrays that it does not read are NULL. */
@@ -13,7 +13,7 @@ typedef struct {
     int32_t kernel, batch, n, classes;
     int32_t numbers[4];
     const int8_t *x, *w;
-    const int32_t *a, *b; /* b: labels */
+    const int32_t *a, *b; /* b: labels, or velocities */
     const void *want;
     int32_t bytes;    /* of want */
     int32_t returned; /* by the kernel */
@@ -73,8 +73,12 @@ static int32_t call(const goodness_case *c, const int8_t *x) {
         return 0;
     case ERROR:
         return et_goodness_error(x, v[0], c->a, &scaling, y.bytes, batch, n, classes);
-    default:
+    case CODES:
         et_goodness_codes(c->a, y.bytes, classes);
+        return 0;
+    default:
+        __builtin_memcpy(y.words, c->b, (size_t)c->bytes);
+        et_momentum(y.words, c->a, v[0], v[1], n);
         return 0;
     }
 }
