@@ -29,7 +29,7 @@ from edgetrain.rules.input_labels import embed, wrong_labels
 LARGEST = 4096
 ZERO_POINTS = (-128, -37, 0)
 KERNELS = ("EMBED", "NORMALIZE", "GOODNESS", "PAIR_SLOPES", "CLASS_SLOPES", "WRONG_LABELS",
-           "CHANNELS", "CLASS_GOODNESS", "ERROR", "CODES", "MOMENTUM")  # fmt: skip
+           "CHANNELS", "CLASS_GOODNESS", "ERROR", "CODES", "MOMENTUM", "TELL")  # fmt: skip
 
 
 @dataclass
@@ -126,6 +126,10 @@ def of_labels(rng):
         for labels in (y, None):
             want = embed(model, x, labels)
             yield Case("EMBED", want, 5, 9, 4, (zero_point,), x, b=labels)
+        w, b = rng.integers(-127, 128, (6, 9)).astype(np.int8), np.arange(6, dtype=np.int32)
+        for label in range(4):
+            told = fixed.dense_acc(embed(model, x[:1], np.array([label])), w, b, zero_point)
+            yield Case("TELL", told, 1, 9, 6, (zero_point, label, 4), x[0], w, b)
     for seed, classes in ((0, 2), (1, 3), (2, 10)):
         key = stream_key(seed, 5, 0, CONTRAST)
         y = rng.integers(0, classes, 200).astype(np.int32)
@@ -224,6 +228,7 @@ MUTANTS = [
     ("CHANNELS", b">> (LOGIT_BITS - CHANNEL_BITS)", b"/ (1 << (LOGIT_BITS - CHANNEL_BITS)) + 1"),
     ("CLASS_GOODNESS", b"sum /= (uint32_t)pixels", b"sum = (sum + 1) / (uint32_t)pixels"),
     ("ERROR", b"(*x++ - zero_point)", b"(*x++ - zero_point - 1)"),
+    ("TELL", b"(INT8_MAX - x_zero_point)", b"(INT8_MAX - x_zero_point - 1)"),
     ("MOMENTUM", b"et_clip(realign, 0, 31)", b"et_clip(realign, 0, 30)"),
     ("MOMENTUM", b"et_divide_by_power(old, decay)", b"(old >> decay)"),
     ("CODES", b"+ (1 << unit) - 1) >> unit", b") >> unit"),

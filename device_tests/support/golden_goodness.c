@@ -5,7 +5,7 @@
 
 enum {
     EMBED, NORMALIZE, GOODNESS, PAIR_SLOPES, CLASS_SLOPES, WRONG_LABELS, CHANNELS, CLASS_GOODNESS,
-    ERROR, CODES, MOMENTUM
+    ERROR, CODES, MOMENTUM, TELL
 };
 
 /* One call of a kernel; arrays that it does not read are NULL. */
@@ -37,6 +37,8 @@ static union {
     int32_t words[LARGEST / 4];
 } y;
 static int32_t start[64], sums[64];
+static int8_t sample[64];
+static const int32_t none = -1;
 
 /* Calls a kernel; x is in place of the case's own. */
 static int32_t call(const goodness_case *c, const int8_t *x) {
@@ -76,9 +78,15 @@ static int32_t call(const goodness_case *c, const int8_t *x) {
     case CODES:
         et_goodness_codes(c->a, y.bytes, classes);
         return 0;
-    default:
+    case MOMENTUM:
         __builtin_memcpy(y.words, c->b, (size_t)c->bytes);
         et_momentum(y.words, c->a, v[0], v[1], n);
+        return 0;
+    default:
+        et_embed_labels(x, &none, v[0], sample, 1, n, v[2]);
+        et_start(c->w, c->a, v[0], classes, n, start);
+        et_dense_acc(sample, c->w, start, y.words, 1, n, classes);
+        et_tell_label(y.words, c->w, v[1], v[0], y.words, n, classes);
         return 0;
     }
 }

@@ -1,6 +1,6 @@
 """Forward-Forward with the label in the input; `edgetrain.rules.input_labels` in C."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -43,28 +43,52 @@ class Labels:
         self._embed("x", wrong, f"{pair} + {batch * self.features}", batch, pair)
         backward.forward = forward = Forward(unit.of_batch(2 * batch), self.program, {})
         slopes = self.program.buffer("slopes", "int32_t", 2 * batch)
-        for node in self._layers(forward, pair):
+        for node in self._layers(forward, pair, self.hidden):
             if node.name in unit.trained:
                 self._learn_layer(node, backward, slopes)
         return self.program
 
     def infer(self) -> Program:
-        """Return the body of the function that says how good every label is."""
-        classes = self.unit.graph.output_size
-        goodness = self.program.buffer("goodness", "int32_t", classes)
-        sample = self.program.buffer("sample", "int8_t", self.features)
-        kept = (goodness, *self.starts.values())
-        self.program.line(f"for (int32_t label = 0; label < {classes}; label++) {{", *kept)
-        self.program.line(f"int32_t found; {goodness}[label] = 0;")
-        self._embed("x", "&label", sample, 1)
-        counted = self.hidden[first_that_counts(self.unit.model) :]
-        for node in self._layers(self.forward, sample):
-            if node in counted:
-                self._goodness(self.forward, node, "&found")
-                self.program.line(f"{goodness}[label] += found;")
-        self.program.line("}", *kept)
-        self.program.line(f"et_goodness_codes({goodness}, y, {classes});", goodness)
-        return self.program
+        """Return the body of the function that says how good every label is.
+
+        The first layer is computed once, without a label, which moves its accumulators by one of
+        its weights each.
+        """
+        unit, program, forward = self.unit, self.program, self.forward
+        classes, first, rest = unit.graph.output_size, self.hidden[0], self.hidden[1:]
+        goodness = program.buffer("goodness", "int32_t", classes)
+        sample = program.buffer("sample", "int8_t", self.features)
+        base, told = (program.buffer(n, "int32_t", first.n_out) for n in ("base", "told"))
+        w, start = f"{unit.names[first.name]}_w", self.starts[first.name]
+        zero_point, sizes = forward.zero_point(INPUT), f"{self.features}, {first.n_out}"
+        program.line("const int32_t none = -1;")
+        self._embed("x", "&none", sample, 1)
+        forward.call(
+            f"et_dense_acc({sample}, {w}, {start}, {base}, 1, {sizes});", sample, start, base
+        )
+        kept = (goodness, base, *(self.starts[node.name] for node in rest))
+        program.line(f"for (int32_t label = 0; label < {classes}; label++) {{", *kept)
+        program.line(f"int32_t found; {goodness}[label] = 0;")
+        forward.call(
+            f"et_tell_label({base}, {w}, label, {zero_point}, {told}, {sizes});", base, told
+        )
+        y = forward.result(first)
+        forward.call(
+            f"et_requantize({told}, {unit.output(first)}, {y}, 1, {first.n_out});", told, y
+        )
+        self._count(first, goodness)
+        if rest:
+            for node in self._layers(forward, self._normalize(forward, first), rest):
+                self._count(node, goodness)
+        program.line("}", *kept)
+        program.line(f"et_goodness_codes({goodness}, y, {classes});", goodness)
+        return program
+
+    def _count(self, node: Node, goodness: str) -> None:
+        """Append what adds a layer's goodness to that of a label."""
+        if node in self.hidden[first_that_counts(self.unit.model) :]:
+            self._goodness(self.forward, node, "&found")
+            self.program.line(f"{goodness}[label] += found;", goodness)
 
     def _embed(self, x: str, labels: str, out: str, batch: int, *uses: str) -> None:
         zero_point, classes = self.forward.zero_point(INPUT), self.unit.graph.output_size
@@ -74,11 +98,11 @@ class Labels:
             labels, out, *uses,
         )  # fmt: skip
 
-    def _layers(self, forward: Forward, x: str) -> Iterator[Node]:
-        """Append the hidden layers, each after what normalizes the layer before."""
-        for i, node in enumerate(self.hidden):
+    def _layers(self, forward: Forward, x: str, nodes: Sequence[Node]) -> Iterator[Node]:
+        """Append layers, each after what normalizes the one before; the first reads x."""
+        for i, node in enumerate(nodes):
             if i:
-                x = self._normalize(forward, self.hidden[i - 1])
+                x = self._normalize(forward, nodes[i - 1])
             name = self.unit.names[node.name]
             forward.values[node.inputs[0]] = x
             y = forward.result(node)
@@ -102,7 +126,7 @@ class Labels:
         unit, forward, last = self.unit, self.forward, self.unit.graph.output
         neutral = self.program.buffer("neutral", "int8_t", unit.batch * self.features)
         self._embed("x", "NULL", neutral, unit.batch)
-        *_, node = self._layers(forward, neutral)
+        *_, node = self._layers(forward, neutral, self.hidden)
         forward.values[last.inputs[0]] = self._normalize(forward, node)
         logits = self.program.buffer("logits", "int32_t", forward.size(last.name))
         forward.accumulate(last, logits)

@@ -10,13 +10,23 @@
 /* Samples whose first features, one a class, tell a label.
  *
  * x           int8  [batch][features]   in
- * y           int32 [batch]             in, [0, classes); NULL: every class a tenth of a label
+ * y           int32 [batch]             in, a class, or -1 for none; NULL: each a tenth of a label
  * zero_point  of x, what the classes get that are not y; y gets 127
  * out         int8  [batch][features]   out; may be x itself
  * classes     at most features
  */
 void et_embed_labels(const int8_t *x, const int32_t *y, int32_t zero_point, int8_t *out,
                      int32_t batch, int32_t features, int32_t classes);
+
+/* Accumulators of a layer whose input tells a label, from those of the same input without one.
+ *
+ * base   int32 [n_out]         in, of et_dense_acc where no class is told
+ * w      int8  [n_out][n_in]   in
+ * label  [0, n_in)
+ * acc    int32 [n_out]         out; may be base itself
+ */
+void et_tell_label(const int32_t *base, const int8_t *w, int32_t label, int32_t x_zero_point,
+                   int32_t *acc, int32_t n_in, int32_t n_out);
 
 /* y = x at a length that is the same for every row: a root mean square of 32 codes.
  *
