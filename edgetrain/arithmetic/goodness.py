@@ -152,7 +152,7 @@ def goodness_codes(total: Int32) -> Int8:
 
     Example:
         >>> goodness_codes(np.array([[0, 5120, 5119, 20480]], np.int32))
-        array([[-128, -113, -113,  127]], dtype=int8)
+        array([[-128, -113, -114,  127]], dtype=int8)
     """
     behind = total.max(axis=1, keepdims=True).astype(np.int64) - total
     steps = -(-behind // 2 ** (LOGIT_BITS - CODE_BITS))

@@ -37,7 +37,7 @@ class Labels:
         unit, batch = self.unit, self.unit.batch
         backward = Backward(unit, self.program, self.forward, self.rule.settings)
         logits = self._classifier(backward)
-        wrong = draw_wrong(unit, self.forward, logits if self.rule.negatives == "hard" else "NULL")
+        wrong = draw_wrong(self.forward, logits if self.rule.negatives == "hard" else "NULL")
         pair = self.program.buffer("pair", "int8_t", 2 * batch * self.features)
         self._embed("x", "y", pair, batch)
         self._embed("x", wrong, f"{pair} + {batch * self.features}", batch, pair)
@@ -166,14 +166,14 @@ class Labels:
         backward.learn(node, error, "rate")
 
 
-def draw_wrong(unit: Unit, forward: Forward, weights: str) -> str:
+def draw_wrong(forward: Forward, weights: str) -> str:
     """Append the draw of a wrong label for every sample; return its buffer.
 
     Args:
-        unit: the file.
         forward: of the program.
         weights: buffer of errors of a cross-entropy, or NULL.
     """
+    unit = forward.unit
     wrong = forward.program.buffer("wrong", "int32_t", unit.batch)
     forward.call(
         f"et_wrong_labels({weights}, y, et_stream_key(seed, (uint32_t)step, 0, ET_CONTRAST), "

@@ -1,5 +1,8 @@
 """One training step of local classifiers and of backpropagation; `MonoForward.step` in C."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 
 from edgetrain.arithmetic.losses import LOGIT_BITS
@@ -15,11 +18,13 @@ from edgetrain.heads import feature_count, pixels
 from edgetrain.inference import ends_linear
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.rules.mono_forward import MonoForward
-from edgetrain.settings import FULL_RATE
+from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import PROBABILITY_EXPONENT, UNIT_RATIO, constants
 from edgetrain.step import ONE
 
 ACTIVATION_RANGE = 255
+LearnBlock = Callable[[Plan, Forward, Backward, int], None]
+"""Appends what a block and its head, which has a number, learn."""
 
 
 def step_program(unit: Unit, rule: MonoForward) -> Program:
@@ -27,13 +32,20 @@ def step_program(unit: Unit, rule: MonoForward) -> Program:
 
     It reads ``rate``, the schedule's factor in Q8, and adds to ``loss`` and ``saturated``.
     """
+    return block_by_block(unit, rule.settings, rule.plans(unit.model), partial(_learn_head, rule))
+
+
+def block_by_block(
+    unit: Unit, settings: Settings, plans: Sequence[Plan], learn_block: LearnBlock
+) -> Program:
+    """Write a step in which every block but the last learns in some way of its own."""
     program = Program("train")
     forward = Forward(unit, program, {INPUT: "x"})
-    backward = Backward(unit, program, forward, rule.settings)
-    *early, last = rule.plans(unit.model)
+    backward = Backward(unit, program, forward, settings)
+    *early, last = plans
     for number, plan in enumerate(early):
-        _learn_head(unit, rule, plan, forward, backward, number)
-    learn_last(unit, last, forward, backward)
+        learn_block(plan, forward, backward, number)
+    _learn_last(last, forward, backward)
     return program
 
 
@@ -92,8 +104,9 @@ def outputs_q10(unit: Unit, forward: Forward, result: str) -> str:
     return logits
 
 
-def learn_last(unit: Unit, plan: Plan, forward: Forward, backward: Backward) -> None:
+def _learn_last(plan: Plan, forward: Forward, backward: Backward) -> None:
     """Append the block that ends with the network's output."""
+    unit = forward.unit
     logits = outputs_q10(unit, forward, run(forward, plan))
     error, _ = loss(unit, forward, backward, logits, unit.graph.output.name, counts=True)
     if plan.trained:
@@ -101,10 +114,11 @@ def learn_last(unit: Unit, plan: Plan, forward: Forward, backward: Backward) -> 
 
 
 def _learn_head(
-    unit: Unit, rule: MonoForward, plan: Plan, forward: Forward, backward: Backward, number: int
+    rule: MonoForward, plan: Plan, forward: Forward, backward: Backward, number: int
 ) -> None:
     """Append a block that learns from a head of its own."""
-    name, graph = plan.block.output, unit.graph
+    unit, name = forward.unit, plan.block.output
+    graph = unit.graph
     tensors, head = unit.state.tensors, head_name(number)
     result = run(forward, plan)
     features, outputs = feature_count(unit.model, name), graph.output_size
@@ -113,7 +127,7 @@ def _learn_head(
     if len(graph.shapes[name]) == 3:
         pooled = forward.program.buffer(f"{head}_features", "int8_t", batch * features)
         average(forward, name, pooled, ONE, zero_point)
-    start = start_of_head(unit, forward, name, number)
+    start = start_of_head(forward, name, number)
     logits = forward.program.buffer(f"{head}_logits", "int32_t", batch * outputs)
     forward.call(
         f"et_dense_acc({pooled}, {head}_w, {start}, {logits}, {batch}, {features}, {outputs});",
@@ -122,7 +136,7 @@ def _learn_head(
     forth = tensors[f"head/{name}/scale"][0]
     to_q10(unit, forward, logits, head, forth[:1], forth[1:])
     error, _ = loss(unit, forward, backward, logits, name, counts=False)
-    sent = teach_head(unit, backward, name, number, pooled, batch, error)
+    sent = teach_head(backward, name, number, pooled, batch, error)
     if not plan.trained:
         return
     early, warmup = int(tensors["early_rate"][0]), rule._warmup(unit.model, plan.block)
@@ -135,8 +149,9 @@ def _learn_head(
     forward.call("}")
 
 
-def start_of_head(unit: Unit, forward: Forward, name: str, number: int) -> str:
+def start_of_head(forward: Forward, name: str, number: int) -> str:
     """Append what the accumulators of a head on a value begin with; return its buffer."""
+    unit = forward.unit
     head, outputs = head_name(number), unit.graph.output_size
     start = forward.program.buffer(f"{head}_start", "int32_t", outputs)
     sizes = f"{forward.zero_point(name)}, {outputs}, {feature_count(unit.model, name)}"
@@ -145,12 +160,11 @@ def start_of_head(unit: Unit, forward: Forward, name: str, number: int) -> str:
 
 
 def teach_head(
-    unit: Unit, backward: Backward, name: str, number: int, x: str, rows: int, error: Error
+    backward: Backward, name: str, number: int, x: str, rows: int, error: Error
 ) -> Error:
     """Append what a head learns; return the error of what it reads.
 
     Args:
-        unit: the file.
         backward: of the program.
         name: of the value on which the head sits.
         number: of the head.
@@ -158,7 +172,7 @@ def teach_head(
         rows: samples, or pixels of all samples.
         error: of its outputs, int8 (rows, outputs).
     """
-    program, head = backward.program, head_name(number)
+    unit, program, head = backward.unit, backward.program, head_name(number)
     features, outputs = feature_count(unit.model, name), unit.graph.output_size
     narrow = program.buffer(f"{head}_error", "int8_t", rows * features)
     sums = program.buffer(f"{head}_sums", "int32_t", features)
