@@ -88,6 +88,7 @@ INPUT_LABELS = {
         settings=Settings(**RATE, momentum=0.5, weights="w16", train=2)
     ),
     "first": lambda: ForwardForward(settings=Settings(**RATE, train=("hidden1",))),
+    "classifier": lambda: ForwardForward(settings=Settings(**RATE, train=1)),
 }  # fmt: skip
 
 FEW = [("mlp", 1), ("resnet8", 2), ("every operation", 3)]

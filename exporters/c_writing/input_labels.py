@@ -34,19 +34,25 @@ class Labels:
 
     def learn(self) -> Program:
         """Return the body of the function that learns from one batch."""
-        unit, batch = self.unit, self.unit.batch
-        backward = Backward(unit, self.program, self.forward, self.rule.settings)
+        backward = Backward(self.unit, self.program, self.forward, self.rule.settings)
         logits = self._classifier(backward)
+        learning = [i for i, n in enumerate(self.hidden) if n.name in self.unit.trained]
+        if learning:
+            self._learn_hidden(backward, logits, self.hidden[: learning[-1] + 1])
+        return self.program
+
+    def _learn_hidden(self, backward: Backward, logits: str, nodes: Sequence[Node]) -> None:
+        """Append the pass of right and wrong labels through layers, of which the last learns."""
+        unit, batch = self.unit, self.unit.batch
         wrong = draw_wrong(self.forward, logits if self.rule.negatives == "hard" else "NULL")
         pair = self.program.buffer("pair", "int8_t", 2 * batch * self.features)
         self._embed("x", "y", pair, batch)
         self._embed("x", wrong, f"{pair} + {batch * self.features}", batch, pair)
         backward.forward = forward = Forward(unit.of_batch(2 * batch), self.program, {})
         slopes = self.program.buffer("slopes", "int32_t", 2 * batch)
-        for node in self._layers(forward, pair, self.hidden):
+        for node in self._layers(forward, pair, nodes):
             if node.name in unit.trained:
                 self._learn_layer(node, backward, slopes)
-        return self.program
 
     def infer(self) -> Program:
         """Return the body of the function that says how good every label is.
