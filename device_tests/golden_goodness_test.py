@@ -230,6 +230,7 @@ MUTANTS = [
     ("ERROR", b"(*x++ - zero_point)", b"(*x++ - zero_point - 1)"),
     ("TELL", b"(INT8_MAX - x_zero_point)", b"(INT8_MAX - x_zero_point - 1)"),
     ("MOMENTUM", b"et_clip(realign, 0, 31)", b"et_clip(realign, 0, 30)"),
+    ("MOMENTUM", b"half + (old < 0)", b"half"),
     ("MOMENTUM", b"et_divide_by_power(old, decay)", b"(old >> decay)"),
     ("CODES", b"+ (1 << unit) - 1) >> unit", b") >> unit"),
 ]

@@ -128,8 +128,23 @@ void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, 
     }
 }
 
+/* et_momentum where the unit has not changed, which is the rule: nothing leaves 32 bits but the
+ * last sum. */
+static void momentum_of_one_unit(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t n) {
+    const int32_t mask = (int32_t)(((uint32_t)1 << decay) - 1), half = mask >> 1;
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t old = velocity[i];
+        const int32_t lost = (old >> decay) + ((old & mask) > half + (old < 0));
+        velocity[i] = et_saturate((int64_t)(old - lost) + grad[i]);
+    }
+}
+
 void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
                  int32_t n) {
+    if (realign == 0) {
+        momentum_of_one_unit(velocity, grad, decay, n);
+        return;
+    }
     const int32_t left = et_clip(realign, 0, 31), right = et_clip(-realign, 0, 62);
     for (int32_t i = 0; i < n; i++) {
         const int64_t old = et_divide_by_power(velocity[i] * ((int64_t)1 << left), right);
