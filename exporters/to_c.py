@@ -34,7 +34,6 @@ CARRIED = {
     "velocity/{}/exponent": "velocity_unit",
 }
 """What the state holds of weights that learn, and its suffix in C."""
-
 NETWORK_ANSWER = "y = what the network makes of one sample."
 GOODNESS_ANSWER = """y = how good every label is for one sample; the largest is the predicted class.
  *
@@ -89,8 +88,8 @@ def to_c(
     infer, learn = _answering(unit, chosen), STEPS[type(chosen)](unit, chosen)
     code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
-    answer = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
-    header = text.header(name, unit, _targets(unit, name, chosen.settings), answer)
+    meaning = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
+    header = text.header(name, unit, _targets(unit, name, chosen.settings), meaning)
     found = {f"{name}.h": header.encode(), f"{name}.c": code.encode()}
     return found | text.kernels(code)
 

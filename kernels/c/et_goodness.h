@@ -40,8 +40,9 @@ void et_normalize(const int8_t *x, int32_t zero_point, int8_t *y, int32_t rows, 
 
 /* goodness = (sum of squares) * multiplier * 2^(shift - 31), at most 2^20 - 1.
  *
- * x         int8  [rows][n]   in; n at most 66051
- * goodness  int32 [rows]      out
+ * x                  int8  [rows][n]   in; n at most 66051
+ * multiplier, shift  as et_rescale; (sum of squares) * 2^shift must stay below 2^32
+ * goodness           int32 [rows]      out
  */
 void et_goodness(const int8_t *x, int32_t zero_point, int32_t multiplier, int32_t shift,
                  int32_t *goodness, int32_t rows, int32_t n);
