@@ -9,9 +9,9 @@ from edgetrain import fixed
 from edgetrain.architectures import ds_cnn, mlp, resnet8
 from edgetrain.device_tests.network import INFER, INIT, TRAIN, answer, build_network, question
 from edgetrain.device_tests.run import run
-from edgetrain.inference import output
+from edgetrain.exporters.to_c import answer as device_answer
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
 from edgetrain.state import trace
 
@@ -19,6 +19,7 @@ STEPS = 24
 SEED = 7
 CLASSES = 5
 W8, W16 = Settings(learning_rate=0.05), Settings(learning_rate=0.05, weights="w16")
+MOMENTUM = Settings(learning_rate=0.5, weights="w16", momentum=0.875)
 RULES = {
     # A short warm-up, so that most steps teach every block.
     "mono_forward": MonoForward(settings=W8, warmup=4),
@@ -29,6 +30,11 @@ RULES = {
     "backprop-w16": Backprop(settings=W16),
     "forward_gradient": ForwardGradient(settings=W8),
     "forward_gradient-weight-w16": ForwardGradient(settings=W16, space="weight"),
+    # The label is in the input of the fully connected network, in channels of the others.
+    "forward_forward": ForwardForward(settings=Settings(learning_rate=0.5)),
+    "forward_forward-momentum-w16": ForwardForward(
+        settings=MOMENTUM, goodness_loss="threshold", negatives="random"
+    ),
 }
 NETWORKS = {
     "mlp": (mlp((12,), CLASSES, hidden=(24, 16)), 3),
@@ -59,7 +65,8 @@ def expected(network, rule):
         frames.append(question(model, batch, TRAIN, x, y))
         wanted.append((metrics["loss"], trace(model, state), None))
     frames.append(question(model, batch, INFER, x[:1]))
-    wanted.append((0, trace(model, state), output(model, x[:1], fixed).ravel().tolist()))
+    y = device_answer(model, RULES[rule], state, x[:1], fixed)
+    wanted.append((0, trace(model, state), y[0].tolist()))
     return frames, wanted
 
 

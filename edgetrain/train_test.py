@@ -268,3 +268,9 @@ def test_forward_forward_refuses_an_autoencoder_by_name(data):
 
     with pytest.raises(RuleError, match="'reconstruction'"):
         run(model, data, ForwardForward(), steps=1)
+
+
+def test_one_class_is_none_to_tell_from_another():
+    model = quantize(mlp((4,), 1), np.ones((2, 4), np.float32), task="classify")
+    with pytest.raises(RuleError, match="needs 2 or more, got 1"):
+        ForwardForward().init(model)

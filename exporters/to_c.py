@@ -1,28 +1,47 @@
 """Models to C99 that runs and trains them: no heap, no floats, no library."""
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple
 
+from edgetrain.arithmetic.goodness import goodness_codes
+from edgetrain.arithmetic.rounding import Int8
 from edgetrain.blocks import select
 from edgetrain.errors import ModelError
-from edgetrain.exporters.c_writing import text
+from edgetrain.exporters.c_writing import forward_forward, text
 from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
+from edgetrain.exporters.c_writing.input_labels import Labels
 from edgetrain.exporters.c_writing.learn import step_program
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.exporters.c_writing.unit import Unit, head_name
 from edgetrain.graph import INPUT
+from edgetrain.inference import output
 from edgetrain.model import Model
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
+from edgetrain.state import State
 
 STEPS: dict[type, Callable[[Unit, Any], Program]] = {
     MonoForward: step_program,
+    ForwardForward: forward_forward.step_program,
     ForwardGradient: lambda unit, rule: Gradient(unit, rule).write(),
 }
 """What writes the training step of a rule."""
+CARRIED = {
+    "master/{}": "master",
+    "velocity/{}": "velocity",
+    "velocity/{}/exponent": "velocity_unit",
+}
+"""What the state holds of weights that learn, and its suffix in C."""
+NETWORK_ANSWER = "y = what the network makes of one sample."
+GOODNESS_ANSWER = """y = how good every label is for one sample; the largest is the predicted class.
+ *
+ * It is 127 for the best label, one less for each 1/16 by which the goodness of another is behind,
+ * at least -128. The first values of a sample, one a class, are overwritten by a label in a copy,
+ * and the layers are normalized: the network alone would not predict what was learned."""
 HEADERS = ("ram_flash", "stddef", "stdint", "stdio", "string")
 """What exported files include; a model of that name would hide it."""
 
@@ -30,7 +49,7 @@ HEADERS = ("ram_flash", "stddef", "stdint", "stdio", "string")
 class Programs(NamedTuple):
     """A model and a rule as calls of kernels, before they are text."""
 
-    rule: MonoForward | ForwardGradient
+    rule: Rule
     unit: Unit
     infer: Program
     learn: Program
@@ -40,7 +59,7 @@ def programs(model: Model, rule: Rule | None = None, batch: int = 1) -> Programs
     """Write the functions of `to_c`, which has the same arguments and errors."""
     chosen = _chosen(rule)
     unit = _unit(model, chosen, batch)
-    return Programs(chosen, unit, inference(unit), STEPS[type(chosen)](unit, chosen))
+    return Programs(chosen, unit, _answering(unit, chosen), STEPS[type(chosen)](unit, chosen))
 
 
 def to_c(
@@ -54,11 +73,10 @@ def to_c(
     Every step gives the bits of `Rule.step` on a host.
 
     Args:
-        model: the network; a network that learns ends with a dense layer without activation.
+        model: the network.
         name: an identifier of C, the prefix of every symbol and file.
-        rule: `MonoForward`, `Backprop` or `ForwardGradient`, without momentum; None for
-            Mono-Forward's defaults.
-        batch: samples of a training step.
+        rule: one of `edgetrain.rules`; None for Mono-Forward's defaults.
+        batch: samples of a training step, at most those of the rule's settings.
         seed: of all randomness, in [0, 2**32).
         package: what a build system wants around the C, a key of `packages.PACKAGES`; None for
             the C alone.
@@ -68,9 +86,10 @@ def to_c(
         Contents by path: NAME.h, NAME.c and the kernels that they use; in a package in ``src/``.
 
     Raises:
-        ValueError: if the name is no identifier or there is no such package.
-        ModelError: if the rule or the network cannot be written as C, or do not fit below the
-            ceilings; then it says what would.
+        ValueError: if the name is no identifier, the batch is out of range, or there is no such
+            package.
+        ModelError: if the model is a float one, the rule is none of `edgetrain.rules`, or they do
+            not fit below the ceilings; then it says what would.
         RuleError: if the rule cannot train the model.
 
     Example:
@@ -87,16 +106,21 @@ def to_c(
         )
     if not isinstance(model, Model):
         raise ModelError("to_c writes int8 models, got a float one: quantize it first")
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
-    chosen, unit, infer, learn = programs(model, rule, batch)
+    chosen = _chosen(rule)
+    if not 1 <= batch <= chosen.settings.batch:
+        raise ValueError(
+            f"batch must be from 1 to Settings.batch, {chosen.settings.batch}, for which sums were "
+            f"proved to fit in int32, got {batch}"
+        )
+    _, unit, infer, learn = programs(model, rule, batch)
     stack = 0
     if ceilings:
         stack = check(ceilings, name, model, rule or chosen, batch, programs).stack
     code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
     code = code.replace("INCLUDES", text.includes(code), 1)
-    files = {f"{name}.h": text.header(name, unit, _targets(unit, name, chosen.settings)).encode()}
-    files[f"{name}.c"] = code.encode()
+    meaning = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
+    header = text.header(name, unit, _targets(unit, name, chosen.settings), meaning)
+    files = {f"{name}.h": header.encode(), f"{name}.c": code.encode()}
     files |= text.kernels(code)
     if package is None:
         return files
@@ -105,58 +129,83 @@ def to_c(
     return packaged(package, name, files, targets, ceilings, stack)
 
 
-def _chosen(rule: Rule | None) -> MonoForward | ForwardGradient:
+def answer(model: Model, rule: Rule, state: State, x: Int8, ops: ModuleType) -> Int8:
+    """Return what NAME_infer makes of samples.
+
+    Args:
+        model: the network.
+        rule: that it was exported with.
+        state: of the rule.
+        x: int8 (batch, *input_shape).
+        ops: the backend.
+
+    Returns:
+        int8 (batch, outputs): the network's output, or codes of goodness where a sample carries
+        its label.
+    """
+    if _predicts_by_goodness(model, rule):
+        return goodness_codes(rule.predict(model, state, x, ops))
+    return output(model, x, ops).reshape(len(x), -1)
+
+
+def _chosen(rule: Rule | None) -> Rule:
     """Return the rule; backpropagation as Mono-Forward with one block, which it is."""
     if isinstance(rule, Backprop):
         rule = MonoForward(settings=rule.settings, blocks="network", predict_with="last")
     rule = MonoForward() if rule is None else rule
-    if not isinstance(rule, MonoForward | ForwardGradient):
+    if type(rule) not in STEPS:
         raise ModelError(
-            "to_c writes mono_forward, backprop and forward_gradient, got "
-            f"{type(rule).__name__}: learn with one of these, or on a host"
+            f"to_c writes the rules of edgetrain.rules, got {type(rule).__name__}: learn with one "
+            "of these, or on a host"
         )
-    if rule.settings.momentum_bits:
-        raise ModelError("to_c writes no momentum: use momentum=0")
     return rule
 
 
-def _unit(model: Model, rule: MonoForward | ForwardGradient, batch: int) -> Unit:
-    """Declare weights, heads and the table of exponents."""
+def _unit(model: Model, rule: Rule, batch: int) -> Unit:
+    """Declare weights, heads and all that a step changes."""
     state = rule.init(model)
     trained = select(model.graph, rule.settings.train)
-    early = rule.plans(model)[:-1] if isinstance(rule, MonoForward) else ()
-    heads = [plan.block.output for plan in early]
     unit = Unit(model, state, trained, batch)
+    learners: dict[str, str] = {}
     for node in model.graph.trainable:
         w, b = model.params[node.name]
         name = unit.names[node.name]
         if node.name in trained:
             unit.variable(f"{name}_w", w, f"{node.name}/w")
             unit.variable(f"{name}_b", b, f"{node.name}/b")
+            learners[f"node/{node.name}"] = name
         else:
             unit.constant(f"{name}_w", w)
     tensors = state.tensors
-    for number, output in enumerate(heads):
+    heads = [key[:-2] for key in tensors if key.startswith("head/") and key.endswith("/w")]
+    for number, head in enumerate(heads):
         for part in ("w", "b"):
-            key = f"head/{output}/{part}"
-            unit.variable(f"head{number}_{part}", tensors[key], f"state/{key}")
-    for key, tensor in tensors.items():
-        if key.startswith("master/"):
-            _, kind, owner = key.split("/", 2)
-            called = unit.names[owner] if kind == "node" else f"head{heads.index(owner)}"
-            unit.variable(f"{called}_master", tensor, f"state/{key}")
+            key = f"{head}/{part}"
+            unit.variable(f"{head_name(number)}_{part}", tensors[key], f"state/{key}")
+        learners[head] = head_name(number)
+    for key, name in learners.items():
+        for carried, suffix in CARRIED.items():
+            if (tensor := carried.format(key)) in tensors:
+                unit.variable(f"{name}_{suffix}", tensors[tensor], f"state/{tensor}")
     unit.variable("exponents", tensors["exponents"], "state/exponents")
     return unit
 
 
+def _predicts_by_goodness(model: Model, rule: Rule) -> bool:
+    return isinstance(rule, ForwardForward) and rule.labels_in_input(model)
+
+
+def _answering(unit: Unit, rule: Rule) -> Program:
+    """Write the network, or what a rule predicts with where the network alone does not."""
+    if _predicts_by_goodness(unit.model, rule):
+        return Labels(unit.of_batch(1), rule, "infer").infer()
+    return inference(unit)
+
+
 def inference(unit: Unit) -> Program:
     """Write the function that infers one sample, and declare what it needs in a file."""
-    single = Unit(unit.model, unit.state, unit.trained, 1)
-    single.declarations, single.declared, single.names = (
-        unit.declarations, unit.declared, unit.names,
-    )  # fmt: skip
     program = Program("infer")
-    forward = Forward(single, program, {INPUT: "x"})
+    forward = Forward(unit.of_batch(1), program, {INPUT: "x"})
     for node in unit.graph.nodes:
         forward.node(node, "y" if node == unit.graph.output else "")
     if unit.model.softmax:

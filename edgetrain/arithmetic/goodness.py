@@ -3,11 +3,21 @@
 import numpy as np
 
 from edgetrain.arithmetic.losses import LOGIT_BITS, LOGIT_MAX, cross_entropy
-from edgetrain.arithmetic.rounding import INT8_MAX, Int8, Int32, Int64, Ints, rescale
+from edgetrain.arithmetic.rounding import (
+    INT8_MAX,
+    INT8_MIN,
+    Int8,
+    Int32,
+    Int64,
+    Ints,
+    rescale,
+)
 
 NORMAL_CODE = 32
 """Root mean square of a normalized layer, in steps above its zero point."""
 ROOT_BITS = 4
+CODE_BITS = 4
+"""Fraction bits of the codes in which a device says how good labels are."""
 
 
 def integer_root(value: Int64) -> Int64:
@@ -128,3 +138,22 @@ def threshold_q10(sharpness: float) -> int:
         4096
     """
     return round(sharpness * 2**LOGIT_BITS)
+
+
+def goodness_codes(total: Int32) -> Int8:
+    """Say in int8 how far every label is behind the best one: what a device predicts.
+
+    Args:
+        total: int32 (batch, classes), Q10 goodness.
+
+    Returns:
+        int8 (batch, classes): 127 for the best label and its equals, one less for each 1/16 of
+        goodness that is begun, -128 for all from 255/16 on. The largest code is the best label.
+
+    Example:
+        >>> goodness_codes(np.array([[0, 5120, 5119, 20480]], np.int32))
+        array([[-128, -113, -114,  127]], dtype=int8)
+    """
+    behind = total.max(axis=1, keepdims=True).astype(np.int64) - total
+    steps = -(-behind // 2 ** (LOGIT_BITS - CODE_BITS))
+    return (INT8_MAX - np.minimum(steps, INT8_MAX - INT8_MIN)).astype(np.int8)

@@ -5,6 +5,7 @@ import pytest
 
 from edgetrain.arithmetic.goodness import (
     NORMAL_CODE,
+    goodness_codes,
     integer_root,
     normalize,
     pair_loss,
@@ -245,3 +246,26 @@ def test_goodness_at_its_limits_does_not_overflow():
     assert by_positive.tolist() == [0, -Q15]
     assert by_negative.tolist() == [0, Q15]
     assert loss.tolist() == [0, 2 * LOGIT_MAX]
+
+
+# --- goodness_codes ---
+
+
+@pytest.mark.parametrize("spread", [3, 70, 20_000, 2**22])
+def test_the_first_of_the_largest_codes_is_the_first_of_the_best_labels(spread):
+    total = np.random.default_rng(7).integers(-spread, spread, (3000, 6)).astype(np.int32)
+
+    codes = goodness_codes(total)
+
+    assert codes.dtype == np.int8
+    np.testing.assert_array_equal(codes.argmax(axis=1), total.argmax(axis=1))
+    best = total.max(axis=1, keepdims=True)
+    np.testing.assert_array_equal(codes == 127, total == best)
+
+
+def test_a_code_counts_the_sixteenths_that_are_begun():
+    behind = np.array([0, 1, 64, 65, 128, 254 * 64, 254 * 64 + 1, 255 * 64, 255 * 64 + 1, 2**30])
+
+    codes = goodness_codes(2**20 - behind[None].astype(np.int32))
+
+    assert codes.tolist() == [[127, 126, 126, 125, 125, -127, -128, -128, -128, -128]]

@@ -76,6 +76,37 @@ def test_an_unknown_package_is_refused_with_those_that_are_known(edgetrain, mode
     assert "package must be one of cmake, arduino, zephyr, platformio, esp-idf, got 'mbed'" in err
 
 
+def test_c_of_every_rule_with_its_options(report, folder, model):
+    expected = {
+        "mono-forward --momentum 0.875 --warmup 3 --schedule linear --steps 50": "velocity",
+        "forward-forward --goodness-loss threshold --negatives random": "et_pair_slopes",
+        "forward-forward --labels channel --weights w16 --blocks layer": "et_class_slopes",
+        "forward-gradient --space weight --estimate value --queries 2": "et_signs_learn",
+        "backprop --momentum 0.5 --error-clip 0.25 --train 1": "velocity",
+    }
+    for i, (options, found) in enumerate(expected.items()):
+        report("export", model, "--to", "c", "-o", f"c{i}", "--rule", *options.split())
+        code = (folder / f"c{i}" / "src" / "mlp.c").read_text()
+        assert found in code, options
+        assert ("50 - step" in code) == ("linear" in options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--to", "c", "--rule", "backprop", "--labels", "input"), "--labels is no option of"),
+        (("--to", "c", "--momentum", "0.3"), "momentum must be one of"),
+        (("--to", "c", "--schedule", "linear"), "--schedule linear needs --steps"),
+        (("--to", "onnx", "--goodness-loss", "symmetric"), "--goodness-loss is no option of"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(edgetrain, folder, model, arguments, message):
+    code, out, err = edgetrain("export", model, "-o", "none", *arguments)
+    assert (code, out) == (1, "")
+    assert message in err
+    assert not (folder / "none").exists()
+
+
 def test_import_says_what_to_do_with_a_float_model(edgetrain, foreign):
     code, out, err = edgetrain("import", foreign, "-o", "hint.st", "--json")
     assert (code, json.loads(out)["kind"]) == (0, "float")

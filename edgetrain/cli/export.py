@@ -9,13 +9,14 @@ from edgetrain import exporters
 from edgetrain.cli import options
 from edgetrain.cli.console import note, report
 from edgetrain.cli.folder import write_folder
-from edgetrain.cli.train import make_rule
+from edgetrain.cli.rule_options import accepts_rules, changed, make_rule
 from edgetrain.exporters.c_writing.ceilings import Ceilings
 from edgetrain.exporters.c_writing.packages import PACKAGES
 from edgetrain.exporters.c_writing.targets import TARGETS
 from edgetrain.model import Model
 
 
+@accepts_rules
 def export(
     model: options.ModelPath,
     to: Annotated[str, typer.Option("--to", help=", ".join(exporters.EXPORTERS))],
@@ -37,13 +38,9 @@ def export(
         int | None, typer.Option(min=1, help="c: samples of a training step; 1 by default.")
     ] = None,
     learning_rate: Annotated[str | None, typer.Option(help="c: of the rule.")] = None,
-    weights: Annotated[str, typer.Option(help="c: w8, or w16 for int16 masters.")] = "w8",
-    layers: Annotated[
-        str, typer.Option("--train", help="c: all, a number of last layers, or names with commas.")
-    ] = "all",
-    blocks: Annotated[str | None, typer.Option(help="c, mono-forward: as `train` has it.")] = None,
-    space: Annotated[
-        str | None, typer.Option(help="c, forward-gradient: activity, weight.")
+    schedule: Annotated[str, typer.Option(help="c: constant, linear or steps.")] = "constant",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="c: over which a linear or steps schedule runs.")
     ] = None,
     package: Annotated[
         str | None,
@@ -56,6 +53,7 @@ def export(
     flash: Annotated[str | None, typer.Option(help="c: of the target, at most.")] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
+    **asked: Any,
 ) -> None:
     """Export a model as ONNX, TensorFlow Lite, or C99 that runs and learns on a device.
 
@@ -66,12 +64,17 @@ def export(
     given: dict[str, Any] = {"form": form, "batch": batch, "package": package}
     given["ceilings"] = _ceilings(target, ram, flash)
     if format_ == "c" and isinstance(network, Model):
-        common = {"weights": weights, "train": options.selection(layers), "batch": batch or 1}
-        asked = {"blocks": blocks and options.choice(blocks), "space": space}
-        given["rule"] = make_rule(rule or "mono_forward", network, learning_rate, common, asked)
+        if schedule != "constant" and steps is None:
+            raise ValueError(f"--schedule {schedule} needs --steps, over which it runs")
+        given["rule"] = make_rule(
+            rule or "mono_forward", network, learning_rate, asked, schedule=schedule,
+            steps=steps or 0, batch=batch or 1,
+        )  # fmt: skip
         given |= {"seed": seed, "package": package or "cmake"}
     elif rule is not None:
         given["rule"] = rule
+    elif format_ != "c" and (unused := changed(asked)):
+        raise ValueError(f"{unused[0]} is no option of the format {format_}")
     files = exporters.write(network, format_, name or model.stem, **given)
     write_folder(output, files)
     report(

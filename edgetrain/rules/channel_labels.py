@@ -64,12 +64,17 @@ def _fresh(model: Model, name: str) -> Int8:
     return (drawn - FRESH_WEIGHT).astype(np.int8).reshape(shape)
 
 
+def plans(model: Model, settings: Settings, blocks: Choice) -> tuple[Plan, ...]:
+    """Return what each block keeps."""
+    trained = select(model.graph, settings.train)
+    return tuple(plan(b, trained, settings.bits) for b in split(model.graph, blocks))
+
+
 def learn(step: Step, x: Int8, y: Ints, symmetric: bool, hard: bool, blocks: Choice) -> Int64:
     """Learn from a batch in one pass."""
     model = step.model
     check_labels(y, len(x), model.graph.output_size)
-    trained = select(model.graph, step.settings.train)
-    *early, last = (plan(b, trained, step.settings.bits) for b in split(model.graph, blocks))
+    *early, last = plans(model, step.settings, blocks)
     state = State(step.number, dict(step.tensors))
     for current in early:
         x = _learn_block(step, current, state, x, y, symmetric, hard)
@@ -95,11 +100,16 @@ def _channels(
     model: Model, state: State, name: str, rows: Int8, batch: int, ops: ModuleType
 ) -> Int32:
     """Return the channel of every class at every pixel: int32 (batch, pixels, classes), Q4."""
-    outputs = heads.logits(model, state, name, rows, ops) >> (LOGIT_BITS - CHANNEL_BITS)
-    return np.clip(outputs, 0, CHANNEL_MAX).reshape(batch, -1, outputs.shape[1])
+    return class_channels(heads.logits(model, state, name, rows, ops), batch)
 
 
-def _goodness(channels: Int32) -> Int32:
+def class_channels(outputs: Int32, batch: int) -> Int32:
+    """Rectify Q10 outputs (batch * pixels, classes); see `_channels`."""
+    channels = np.clip(outputs >> (LOGIT_BITS - CHANNEL_BITS), 0, CHANNEL_MAX)
+    return channels.reshape(batch, -1, outputs.shape[1])
+
+
+def class_goodness(channels: Int32) -> Int32:
     """Mean square of every class's channel, int32 (batch, classes), Q10."""
     squares = (channels.astype(np.int64) ** 2).sum(axis=1) // channels.shape[1]
     return (squares << (LOGIT_BITS - 2 * CHANNEL_BITS)).astype(np.int32)
@@ -109,7 +119,7 @@ def _channel_error(
     step: Step, name: str, channels: Int32, y: Ints, symmetric: bool, hard: bool
 ) -> tuple[Int8, int]:
     """Return the error of the channels, int8 (batch * pixels, classes), and its exponent."""
-    value, rows = _goodness(channels), np.arange(len(y))
+    value, rows = class_goodness(channels), np.arange(len(y))
     wrong = wrong_labels(step, softmax(value) if hard else np.ones_like(value), y)
     threshold = 0 if symmetric else 1 << LOGIT_BITS
     up, down, _ = pair_loss(value[rows, y] - threshold, value[rows, wrong] - threshold, symmetric)

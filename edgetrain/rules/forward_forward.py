@@ -76,7 +76,9 @@ class ForwardForward:
                 f"{model.graph.output.name!r} of a network with the task {model.task!r}; "
                 "use mono_forward, forward_gradient or backprop"
             )
-        if self._in_input(model):
+        if model.graph.output_size < 2:
+            raise RuleError("forward_forward tells classes apart: it needs 2 or more, got 1")
+        if self.labels_in_input(model):
             return input_labels.initial(model, self.settings, self.sharpness)
         return channel_labels.initial(model, self.settings, self.blocks)
 
@@ -86,7 +88,7 @@ class ForwardForward:
         """Learn from one batch; see `Rule.step`."""
         step = Step(model, state, self.settings, ops, seed, x)
         symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"
-        if self._in_input(model):
+        if self.labels_in_input(model):
             loss = input_labels.learn(step, x, y, symmetric, hard)
         else:
             loss = channel_labels.learn(step, x, y, symmetric, hard, self.blocks)
@@ -95,14 +97,14 @@ class ForwardForward:
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Predict with the goodness of every label, or with the classifier; see `Rule.predict`."""
-        if self._in_input(model):
+        if self.labels_in_input(model):
             return input_labels.predict(model, state, x, ops)
         return predict(model, x, ops)
 
     def cost(self, model: Model, batch: int) -> Cost:
         """Forecast a step; see `Rule.cost`."""
         graph = model.graph
-        if self._in_input(model):
+        if self.labels_in_input(model):
             trained = select(graph, self.settings.train)
             learning = sum(graph.node_macs(n) for n in graph.trainable if n.name in trained)
             return Cost(
@@ -118,6 +120,7 @@ class ForwardForward:
         pixels = [heads.pixels(model, block.output) for block in early]
         return 2 * batch * model.graph.output_size * max(pixels, default=0)
 
-    def _in_input(self, model: Model) -> bool:
+    def labels_in_input(self, model: Model) -> bool:
+        """Whether a sample carries its label; else every class has a channel."""
         labels = self.labels or ("channel" if is_convolutional(model.graph) else "input")
         return labels == "input"

@@ -85,6 +85,11 @@ def hidden_layers(model: Model) -> tuple[Node, ...]:
     return model.graph.trainable[:-1]
 
 
+def first_that_counts(model: Model) -> int:
+    """Return the hidden layer from which on goodness predicts: the second, where there is one."""
+    return 1 if len(hidden_layers(model)) > 1 else 0
+
+
 def embed(model: Model, x: Int8, y: Ints | None) -> Int8:
     """Overwrite the first features of samples with labels, or with no label.
 
@@ -185,7 +190,7 @@ def predict(model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
     """Try every label; return the goodness of all layers, or of all but the first."""
     classes = model.graph.output_size
     total = np.zeros((len(x), classes), np.int32)
-    skip = 1 if len(hidden_layers(model)) > 1 else 0
+    skip = first_that_counts(model)
     for label in range(classes):
         sample = embed(model, x, np.full(len(x), label))
         for i, (node, _, result) in enumerate(layers(model, sample, ops)):

@@ -11,7 +11,7 @@ from edgetrain.exporters.c_tests.training_test import RULES, batches, network
 from edgetrain.rules import Backprop, MonoForward
 from edgetrain.settings import Settings
 
-PAGE, SLOT = 1024, 64 * 1024
+PAGE, SLOT = 1024, 128 * 1024
 
 
 @pytest.fixture
@@ -41,7 +41,11 @@ def call(firmware, what, flash):
     return getattr(firmware.library, f"net_{what}")(ctypes.byref(flash))
 
 
-@pytest.mark.parametrize("rule", ["mono_forward", "mono_forward, layer, w16", "forward_gradient"])
+@pytest.mark.parametrize(
+    "rule",
+    ["mono_forward", "mono_forward, layer, w16", "forward_gradient", "backprop, momentum, w16",
+     "forward_forward, channel, momentum, last three"],
+)  # fmt: skip
 def test_a_run_goes_on_after_a_restart(rule, flash, tmp_path):
     c = Firmware(tmp_path, network("cnn"), RULES[rule]())
     steps = list(batches(network("cnn"), 1, 6))

@@ -145,7 +145,7 @@ class Backward:
         """Append one step of a node's weights and biases."""
         unit, name, x = self.unit, self.unit.names[node.name], self.forward.values[node.inputs[0]]
         zero_point = self.forward.zero_point(node.inputs[0])
-        shape, batch = unit.graph.weight_shape(node), unit.batch
+        shape, batch = unit.graph.weight_shape(node), self.forward.unit.batch
         sizes = f"{batch}, {shape[1]}, {shape[0]}"
         if node.op == "conv2d":
             sizes = f"{batch}, {unit.window(node)}"
@@ -168,11 +168,15 @@ class Backward:
             found.append(f"&(et_rates){{{m}, {s}, {exponent}, {rate}, {batch}}}")
         return found[0], found[1]
 
-    def weights(self, key: str, name: str) -> str:
-        """Return a C pointer to weights that learn."""
+    def weights(self, key: str, name: str, exponent: str) -> str:
+        """Return a C pointer to weights that learn from an error with an exponent."""
         master = f"{name}_master" if self.settings.weights == "w16" else "NULL"
         stream = f"et_stream_key(seed, (uint32_t)step, {tensor_number(key)}u, {ROUND})"
-        return f"&(et_weights){{{name}_w, {master}, {stream}}}"
+        velocity = "NULL, 0, 0"
+        if decay := self.settings.momentum_bits:
+            realign = f"et_realign({name}_velocity_unit, {exponent})"
+            velocity = f"{name}_velocity, {decay}, {realign}"
+        return f"&(et_weights){{{name}_w, {master}, {stream}, {velocity}}}"
 
     def step(
         self, key: str, name: str, op: str, x: str, error: Error, zero_point: int, sizes: str,
@@ -182,7 +186,7 @@ class Backward:
         rates = self.rates(key, name, error.exponent, rate, self.unit.batch)
         self.program.line(
             f"saturated += et_{op}_learn({x}, {error.name}, {zero_point}, "
-            f"{self.weights(key, name)}, {rates[0]}, "
+            f"{self.weights(key, name, error.exponent)}, {rates[0]}, "
             f"{sums}, {sizes});",
             x, error.name, sums,
         )  # fmt: skip

@@ -6,7 +6,7 @@ from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.exporters.c_writing.backward import Backward, Error
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.kept import open_between
-from edgetrain.exporters.c_writing.learn import loss, to_q10
+from edgetrain.exporters.c_writing.learn import loss, outputs_q10
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import INPUT, Node
@@ -16,7 +16,6 @@ from edgetrain.rules.activity_space import SIGN_DIFFERENCE
 from edgetrain.rules.forward_gradient import ERROR_CLIP, ForwardGradient
 from edgetrain.rules.weight_space import DIFFERENCE_MAX as WEIGHT_MAX
 from edgetrain.rules.weight_space import SIGN_BITS
-from edgetrain.state import constants
 from edgetrain.step import tensor_number
 
 
@@ -150,17 +149,9 @@ class Gradient:
 
     def _loss(self, result: str, counts: bool) -> Error:
         """Append the loss on what the last node left."""
-        unit, node = self.unit, self.unit.graph.output
-        if not ends_linear(unit.model, node):
-            zero_point, n = self.forward.zero_point(node.name), self.forward.size(node.name)
-            logits = self.program.buffer("logits", "int32_t", n)
-            self.program.line(
-                f"for (int32_t i = 0; i < {n}; i++) {logits}[i] = {result}[i] - {zero_point};",
-                logits, result,
-            )  # fmt: skip
-            result = logits
-        to_q10(unit, self.forward, result, "outputs", *constants(unit.model).outputs)
-        error, self.losses = loss(unit, self.forward, self.backward, result, node.name, counts)
+        logits = outputs_q10(self.unit, self.forward, result)
+        name = self.unit.graph.output.name
+        error, self.losses = loss(self.unit, self.forward, self.backward, logits, name, counts)
         return error
 
     def _clean_pass(self, slopes: str) -> None:
@@ -204,7 +195,7 @@ class Gradient:
             n = unit.graph.fan_in(node)
             sums = self.program.buffer(f"{name}_sums", "int32_t", n)
             rates = self.backward.rates(f"node/{node.name}", name, str(exponent), "rate", batch)
-            weights = self.backward.weights(f"node/{node.name}", name)
+            weights = self.backward.weights(f"node/{node.name}", name, str(exponent))
             limit = unit.model.scheme.bias_limits[node.name]
             self.program.line(
                 f"saturated += et_signs_learn({slopes}, {self.rule.queries}, "

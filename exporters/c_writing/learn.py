@@ -1,26 +1,30 @@
 """One training step of local classifiers and of backpropagation; `MonoForward.step` in C."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX
 from edgetrain.blocks import Plan
-from edgetrain.errors import ModelError
 from edgetrain.exporters.c_writing.backward import Backward, Error, spread
 from edgetrain.exporters.c_writing.forward import Forward, average
 from edgetrain.exporters.c_writing.kept import run
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.exporters.c_writing.unit import Unit, head_name
 from edgetrain.graph import INPUT
 from edgetrain.heads import feature_count, pixels
 from edgetrain.inference import ends_linear
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.rules.mono_forward import MonoForward
-from edgetrain.settings import FULL_RATE
+from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import PROBABILITY_EXPONENT, UNIT_RATIO, constants
 from edgetrain.step import ONE
 
 ACTIVATION_RANGE = 255
+LearnBlock = Callable[[Plan, Forward, Backward, int], None]
+"""Appends what a block and its head, which has a number, learn."""
 
 
 def step_program(unit: Unit, rule: MonoForward) -> Program:
@@ -28,13 +32,20 @@ def step_program(unit: Unit, rule: MonoForward) -> Program:
 
     It reads ``rate``, the schedule's factor in Q8, and adds to ``loss`` and ``saturated``.
     """
+    return block_by_block(unit, rule.settings, rule.plans(unit.model), partial(_learn_head, rule))
+
+
+def block_by_block(
+    unit: Unit, settings: Settings, plans: Sequence[Plan], learn_block: LearnBlock
+) -> Program:
+    """Write a step in which every block but the last learns in some way of its own."""
     program = Program("train")
     forward = Forward(unit, program, {INPUT: "x"})
-    backward = Backward(unit, program, forward, rule.settings)
-    *early, last = rule.plans(unit.model)
+    backward = Backward(unit, program, forward, settings)
+    *early, last = plans
     for number, plan in enumerate(early):
-        _learn_head(unit, rule, plan, forward, backward, number)
-    _learn_last(unit, last, forward, backward)
+        learn_block(plan, forward, backward, number)
+    _learn_last(last, forward, backward)
     return program
 
 
@@ -79,27 +90,36 @@ def to_q10(
     forward.call(f"et_logits_q10({acc}, {m}, {s}, {acc}, {unit.batch}, {outputs});", acc)
 
 
-def _learn_last(unit: Unit, plan: Plan, forward: Forward, backward: Backward) -> None:
-    """Append the block that ends with the network's output."""
-    node = unit.graph.output
-    logits = run(forward, plan)
+def outputs_q10(unit: Unit, forward: Forward, result: str) -> str:
+    """Append what turns what the last node left into Q10 numbers; return their buffer."""
+    node, logits = unit.graph.output, result
     if not ends_linear(unit.model, node):
-        raise ModelError(
-            f"to_c: node {node.name!r}: a network that learns in C must end with a dense layer "
-            "without activation"
-        )
+        zero_point, n = forward.zero_point(node.name), forward.size(node.name)
+        logits = forward.program.buffer("logits", "int32_t", n)
+        forward.call(
+            f"for (int32_t i = 0; i < {n}; i++) {logits}[i] = {result}[i] - {zero_point};",
+            logits, result,
+        )  # fmt: skip
     to_q10(unit, forward, logits, "outputs", *constants(unit.model).outputs)
-    error, _ = loss(unit, forward, backward, logits, node.name, counts=True)
+    return logits
+
+
+def _learn_last(plan: Plan, forward: Forward, backward: Backward) -> None:
+    """Append the block that ends with the network's output."""
+    unit = forward.unit
+    logits = outputs_q10(unit, forward, run(forward, plan))
+    error, _ = loss(unit, forward, backward, logits, unit.graph.output.name, counts=True)
     if plan.trained:
         backward.block(plan, error, "rate")
 
 
 def _learn_head(
-    unit: Unit, rule: MonoForward, plan: Plan, forward: Forward, backward: Backward, number: int
+    rule: MonoForward, plan: Plan, forward: Forward, backward: Backward, number: int
 ) -> None:
     """Append a block that learns from a head of its own."""
-    name, graph = plan.block.output, unit.graph
-    tensors, head = unit.state.tensors, f"head{number}"
+    unit, name = forward.unit, plan.block.output
+    graph = unit.graph
+    tensors, head = unit.state.tensors, head_name(number)
     result = run(forward, plan)
     features, outputs = feature_count(unit.model, name), graph.output_size
     zero_point, batch = forward.zero_point(name), unit.batch
@@ -107,34 +127,16 @@ def _learn_head(
     if len(graph.shapes[name]) == 3:
         pooled = forward.program.buffer(f"{head}_features", "int8_t", batch * features)
         average(forward, name, pooled, ONE, zero_point)
-    start = forward.program.buffer(f"{head}_start", "int32_t", outputs)
+    start = start_of_head(forward, name, number)
     logits = forward.program.buffer(f"{head}_logits", "int32_t", batch * outputs)
-    forward.call(
-        f"et_start({head}_w, {head}_b, {zero_point}, {outputs}, {features}, {start});", start
-    )
     forward.call(
         f"et_dense_acc({pooled}, {head}_w, {start}, {logits}, {batch}, {features}, {outputs});",
         pooled, start, logits,
     )  # fmt: skip
-    forth, back = tensors[f"head/{name}/scale"]
+    forth = tensors[f"head/{name}/scale"][0]
     to_q10(unit, forward, logits, head, forth[:1], forth[1:])
     error, _ = loss(unit, forward, backward, logits, name, counts=False)
-    narrow = forward.program.buffer(f"{head}_error", "int8_t", batch * features)
-    sums = forward.program.buffer(f"{head}_sums", "int32_t", features)
-    ratio = unit.constant("unit_ratio", np.full(outputs, UNIT_RATIO, np.int16))
-    call = (
-        f"et_dense_error({error.name}, {head}_w, {ratio}, SCALING, {sums}, {narrow}, {batch}, "
-        f"{features}, {outputs})"
-    )
-    factor = int(back[0]), int(back[1])
-    sent = backward.scaled(
-        backward.row(name, 1), factor, error.exponent, call, narrow, error.name, sums
-    )
-    limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    backward.step(
-        f"head/{name}", head, "dense", pooled, error, zero_point,
-        f"{batch}, {features}, {outputs}", sums, (limit, batch, outputs), "rate",
-    )  # fmt: skip
+    sent = teach_head(backward, name, number, pooled, batch, error)
     if not plan.trained:
         return
     early, warmup = int(tensors["early_rate"][0]), rule._warmup(unit.model, plan.block)
@@ -145,3 +147,45 @@ def _learn_head(
     rate = f"{early} * rate / {FULL_RATE}"
     backward.block(plan, sent, rate)
     forward.call("}")
+
+
+def start_of_head(forward: Forward, name: str, number: int) -> str:
+    """Append what the accumulators of a head on a value begin with; return its buffer."""
+    unit = forward.unit
+    head, outputs = head_name(number), unit.graph.output_size
+    start = forward.program.buffer(f"{head}_start", "int32_t", outputs)
+    sizes = f"{forward.zero_point(name)}, {outputs}, {feature_count(unit.model, name)}"
+    forward.call(f"et_start({head}_w, {head}_b, {sizes}, {start});", start)
+    return start
+
+
+def teach_head(
+    backward: Backward, name: str, number: int, x: str, rows: int, error: Error
+) -> Error:
+    """Append what a head learns; return the error of what it reads.
+
+    Args:
+        backward: of the program.
+        name: of the value on which the head sits.
+        number: of the head.
+        x: buffer of what it reads, int8 (rows, features).
+        rows: samples, or pixels of all samples.
+        error: of its outputs, int8 (rows, outputs).
+    """
+    unit, program, head = backward.unit, backward.program, head_name(number)
+    features, outputs = feature_count(unit.model, name), unit.graph.output_size
+    narrow = program.buffer(f"{head}_error", "int8_t", rows * features)
+    sums = program.buffer(f"{head}_sums", "int32_t", features)
+    ratio = unit.constant("head__ratio", np.full(outputs, UNIT_RATIO, np.int16))
+    sizes = f"{rows}, {features}, {outputs}"
+    call = f"et_dense_error({error.name}, {head}_w, {ratio}, SCALING, {sums}, {narrow}, {sizes})"
+    multiplier, shift = unit.state.tensors[f"head/{name}/scale"][1]
+    factor, row = (int(multiplier), int(shift)), backward.row(name, 1)
+    sent = backward.scaled(row, factor, error.exponent, call, narrow, error.name, sums)
+    limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
+    zero_point = backward.forward.zero_point(name)
+    backward.step(
+        f"head/{name}", head, "dense", x, error, zero_point, sizes, sums, (limit, rows, outputs),
+        "rate",
+    )  # fmt: skip
+    return sent

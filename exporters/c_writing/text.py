@@ -17,8 +17,15 @@ PRIVATE = ("et_fast.h", "et_view.h", "et_tables.h")
 """Headers that only kernels include."""
 
 
-def header(name: str, unit: Unit, targets: str) -> str:
-    """Return NAME.h: what an application calls, with shapes and units."""
+def header(name: str, unit: Unit, targets: str, answer: str) -> str:
+    """Return NAME.h: what an application calls, with shapes and units.
+
+    Args:
+        name: of the model.
+        unit: the file.
+        targets: shape and unit of what a training step is told.
+        answer: what an inference returns, lines of a comment.
+    """
     graph, upper = unit.graph, name.upper()
     scale, zero_point = unit.model.scheme.activations["input"]
     shape = " x ".join(map(str, graph.input_shape))
@@ -47,7 +54,7 @@ enum {{
 /* Puts weights and state as they were exported; call it first. */
 void {name}_init(void);
 
-/* y = what the network makes of one sample.
+/* {answer}
  *
  * x  int8 [{upper}_INPUTS]    in
  * y  int8 [{upper}_OUTPUTS]   out; must not overlap x

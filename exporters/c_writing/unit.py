@@ -1,6 +1,7 @@
 """One C file while it is made: constants, variables, and what our names are called in C."""
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,7 +36,8 @@ class Unit:
         first: lines that put variables into their first state.
         traced: what the trace reads: its name in Python, and the C expressions of its bytes.
         names: C name of every node; what is named after it gets a suffix, values and errors
-            one with two underscores, which no node's name has: so nothing is ever named twice.
+            one with two underscores, which no node's name has, as the names of heads have: so
+            nothing is ever named twice.
         declared: bytes of every constant by name, where a pointer has 4 bytes.
     """
 
@@ -57,6 +59,12 @@ class Unit:
     def graph(self) -> Graph:
         """The network's shape."""
         return self.model.graph
+
+    def of_batch(self, batch: int) -> "Unit":
+        """Return this file as a pass over another number of samples sees it."""
+        other = copy(self)
+        other.batch = batch
+        return other
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Declare an array in flash, once."""
@@ -104,6 +112,11 @@ class Unit:
                 f"static const et_output {name} = {{{m}, {s}, {_list((zero_point, *limits))}}};"
             )
         return f"&{name}"
+
+
+def head_name(number: int) -> str:
+    """Return what a head is called in C."""
+    return f"head__{number}"
 
 
 def _moving(window: Window) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
 #include "et_learn.h"
 
 #include "et_losses.h"
-#include "et_updates.h"
 #include "et_view.h"
 
 enum { WATCH_STEPS = 32, ERROR_BITS = 7, MERGE_BITS = 15, RATE_BITS = 8, MASTER_BITS = 8 };
@@ -152,14 +151,7 @@ int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
         const int32_t multiplier = et_rate(rates, o, 32);
         const uint32_t first = (uint32_t)o * (uint32_t)size;
         one_gradient(x, e, x_zero_point, sums, batch, o, v);
-        if (weights->master == NULL) {
-            saturated += et_update_int8_part(weights->w + first, sums, multiplier, weights->key,
-                                             first, size);
-        } else {
-            saturated += et_update_int16_part(weights->master + first, sums, multiplier,
-                                              weights->key, first, size);
-            et_visible(weights->master + first, weights->w + first, size);
-        }
+        saturated += et_update_part(weights, sums, multiplier, first, size);
     }
     return saturated;
 }

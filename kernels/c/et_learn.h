@@ -7,6 +7,7 @@
 #define ET_LEARN_H
 
 #include "et_layers.h"
+#include "et_updates.h"
 
 /* What is remembered of one error between steps. */
 typedef struct {
@@ -51,13 +52,6 @@ typedef struct {
     int32_t rate;              /* factor in Q8 */
     int32_t batch;             /* samples that are summed */
 } et_rates;
-
-/* What learns: int8 weights, and int16 masters of them or NULL. */
-typedef struct {
-    int8_t *w;
-    int16_t *master;
-    et_key key; /* stream of the rounding, a new one for each step */
-} et_weights;
 
 /* Learning rate of channel o as a multiplier; fraction is 32 for weights, 16 for biases. */
 int32_t et_rate(const et_rates *rates, int32_t o, int32_t fraction);

@@ -2,7 +2,6 @@
 
 #include "et_losses.h"
 #include "et_random.h"
-#include "et_updates.h"
 
 enum { WEIGHT_MAX = 127, BIAS_INPUT = 64, SHARE_BITS = 6 };
 
@@ -101,14 +100,7 @@ int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *s
                 sums[i] += slopes[q] * next_sign(&row);
             bias += slopes[q] * next_sign(&row);
         }
-        if (weights->master == NULL) {
-            saturated += et_update_int8_part(weights->w + first, sums, multiplier, weights->key,
-                                             first, n);
-        } else {
-            saturated += et_update_int16_part(weights->master + first, sums, multiplier,
-                                              weights->key, first, n);
-            et_visible(weights->master + first, weights->w + first, n);
-        }
+        saturated += et_update_part(weights, sums, multiplier, first, n);
         et_update_bias(b + o, &bias, &of_bias, limit, 1);
     }
     return saturated;

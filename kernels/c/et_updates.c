@@ -8,7 +8,8 @@ enum {
     MASTER_MAX = 127 * 256 + 255,
     UPDATE_SHIFT = 32,
     MASTER_BITS = 8,
-    BIAS_SHIFT = 16
+    BIAS_SHIFT = 16,
+    NO_STEP_YET = -64
 };
 
 /* Hands out the fractions of one weight after the other. */
@@ -98,6 +99,22 @@ int32_t et_update_int16(int16_t *w, const int32_t *grad, const int32_t *multipli
     return saturated;
 }
 
+int32_t et_update_part(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                       uint32_t first, int32_t n) {
+    if (weights->velocity != NULL) {
+        int32_t *velocity = weights->velocity + first;
+        et_momentum(velocity, grad, weights->decay, weights->realign, n);
+        grad = velocity;
+    }
+    if (weights->master == NULL)
+        return et_update_int8_part(weights->w + first, grad, multiplier, weights->key, first, n);
+    int16_t *master = weights->master + first;
+    const int32_t saturated =
+        et_update_int16_part(master, grad, multiplier, weights->key, first, n);
+    et_visible(master, weights->w + first, n);
+    return saturated;
+}
+
 void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
     for (int32_t i = 0; i < n; i++)
         visible[i] = (int8_t)(w[i] >> MASTER_BITS);
@@ -111,11 +128,32 @@ void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, 
     }
 }
 
+/* et_momentum where the unit has not changed, which is the rule: nothing leaves 32 bits but the
+ * last sum. */
+static void momentum_of_one_unit(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t n) {
+    const int32_t mask = (int32_t)(((uint32_t)1 << decay) - 1), half = mask >> 1;
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t old = velocity[i];
+        const int32_t lost = (old >> decay) + ((old & mask) > half + (old < 0));
+        velocity[i] = et_saturate((int64_t)(old - lost) + grad[i]);
+    }
+}
+
 void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
                  int32_t n) {
+    if (realign == 0) {
+        momentum_of_one_unit(velocity, grad, decay, n);
+        return;
+    }
     const int32_t left = et_clip(realign, 0, 31), right = et_clip(-realign, 0, 62);
     for (int32_t i = 0; i < n; i++) {
         const int64_t old = et_divide_by_power(velocity[i] * ((int64_t)1 << left), right);
         velocity[i] = et_saturate(old - et_divide_by_power(old, decay) + grad[i]);
     }
+}
+
+int32_t et_realign(int32_t *unit, int32_t exponent) {
+    const int32_t bits = *unit == NO_STEP_YET ? 0 : *unit - exponent;
+    *unit = exponent;
+    return bits;
 }

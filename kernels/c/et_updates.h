@@ -5,11 +5,22 @@
 #ifndef ET_UPDATES_H
 #define ET_UPDATES_H
 
+#include <stddef.h>
+
 #include "et_fixed.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* What learns. */
+typedef struct {
+    int8_t *w;
+    int16_t *master;        /* of w; NULL where w itself is stepped */
+    et_key key;             /* stream of the rounding, a new one for each step */
+    int32_t *velocity;      /* of the size of w; NULL without momentum */
+    int32_t decay, realign; /* of et_momentum */
+} et_weights;
 
 /* w = clip(w - sat8(floor(grad * multiplier / 2^32 + u)), -127, 127).
  *
@@ -35,6 +46,16 @@ int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, 
                             uint32_t first, int32_t n);
 int32_t et_update_int16_part(int16_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                              uint32_t first, int32_t n);
+
+/* One step of weights first .. first + n - 1, all of one channel: momentum, masters, weights.
+ *
+ * grad        int32 [n]   in
+ * multiplier  not negative
+ *
+ * Returns how many steps were saturated.
+ */
+int32_t et_update_part(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                       uint32_t first, int32_t n);
 
 /* What the forward pass sees of masters: visible = w >> 8.
  *
@@ -62,6 +83,13 @@ void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, 
  */
 void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
                  int32_t n);
+
+/* Move the unit of a velocity to that of a gradient; returns the realign of et_momentum.
+ *
+ * unit      exponent of the velocity, -64 before the first step   in and out
+ * exponent  of the gradient's error
+ */
+int32_t et_realign(int32_t *unit, int32_t exponent);
 
 #ifdef __cplusplus
 }
