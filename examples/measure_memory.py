@@ -9,6 +9,7 @@ It needs arm-none-eabi-gcc and `pip install '.[device]'`; --targets needs every 
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ from edgetrain.exporters.c_writing.targets import (
     SCALING_BYTES,
     TARGETS,
     Kernels,
-)  # fmt: skip
+)
 from edgetrain.exporters.to_c import programs
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
 
 KIB = 1024
@@ -49,6 +50,7 @@ FAST, W16 = Settings(learning_rate=0.5), Settings(learning_rate=0.5, weights="w1
 RULES: tuple[Rule, ...] = (
     MonoForward(settings=FAST), MonoForward(settings=W16, blocks="layer"), Backprop(settings=FAST),
     ForwardGradient(settings=FAST), ForwardGradient(settings=FAST, space="weight"),
+    ForwardForward(settings=FAST), Backprop(settings=replace(W16, momentum=0.5)),
 )  # fmt: skip
 """A rate at which no network's steps round to nothing."""
 LINES = range(20, 100, 2)
