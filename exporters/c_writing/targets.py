@@ -50,11 +50,11 @@ def _arm(core: str, form: str, line: int, dense: Kernels, other: Kernels, *more:
 
 
 TARGETS = {
-    "cortex-m0": _arm("cortex-m0", "plain", 44, Kernels(548, 9242), Kernels(1868, 13386)),
-    "cortex-m3": _arm("cortex-m3", "plain", 42, Kernels(476, 7806), Kernels(1380, 12212)),
-    "cortex-m4": _arm("cortex-m4", "dsp", 42, Kernels(596, 9378), Kernels(1540, 17660)),
-    "cortex-m7": _arm("cortex-m7", "dsp", 42, Kernels(596, 9402), Kernels(1540, 17676)),
-    "cortex-m33": _arm("cortex-m33", "dsp", 42, Kernels(604, 9386), Kernels(1548, 17584)),
+    "cortex-m0": _arm("cortex-m0", "plain", 46, Kernels(676, 10718), Kernels(2292, 15220)),
+    "cortex-m3": _arm("cortex-m3", "plain", 44, Kernels(572, 8994), Kernels(1980, 14042)),
+    "cortex-m4": _arm("cortex-m4", "dsp", 44, Kernels(676, 10598), Kernels(2092, 19830)),
+    "cortex-m7": _arm("cortex-m7", "dsp", 44, Kernels(676, 10654), Kernels(2084, 19482)),
+    "cortex-m33": _arm("cortex-m33", "dsp", 44, Kernels(684, 10602), Kernels(2092, 19370)),
     "cortex-m55": _arm(
         "cortex-m55", "mve", 42, Kernels(844, 9474), Kernels(1756, 19696), "-mfloat-abi=hard"
     ),
