@@ -28,7 +28,11 @@
 #define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) 0
 #elif defined(ET_DSP)
 #define ET_DENSE_SCRATCH(n_in) (2 * (n_in))
-#define ET_CONV2D_SCRATCH(n) (((n) + 3) / 4 * 36)
+/* Channels whose weights are widened at a time. */
+#define ET_PAIRS_CHANNELS(n) ((n) > 64 ? 16 : 32)
+#define ET_CONV2D_SCRATCH(n)                                                              \
+    ((n) > 128 ? ((n) + 3) / 4 * 36                                                      \
+               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n) + 40) + 12 * ET_PAIRS_CHANNELS(n))
 #define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) \
     (2 * (channels) * (kernel_height) * (((out_width) + 3) / 4 * 4 + 2))
 #else
@@ -50,7 +54,7 @@ typedef struct {
 
 /* From accumulators to int8. */
 typedef struct {
-    const int32_t *multiplier;      /* [n_out], 0 or [2^30, 2^31) */
+    const int32_t *multiplier;      /* [n_out], [2^30, 2^31), or 0 with a shift of 0 */
     const int8_t *shift;            /* [n_out], [-31, 30], negative shifts right */
     int32_t zero_point, low, high;  /* int8: of the result, and the ends of its activation */
 } et_output;
