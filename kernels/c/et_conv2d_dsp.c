@@ -63,6 +63,8 @@ typedef struct {
     const int8_t *x;
     int8_t *bytes; /* of one pixel, where its channels are no multiple of 4 */
     int32_t zero_point;
+    int alone;              /* each pixel sees just itself */
+    uint32_t rows, columns; /* where the kernel may begin with all taps inside, in whole words */
 } source;
 
 /* Four values to two words; the next ones go `bytes` on. */
@@ -75,21 +77,40 @@ typedef struct {
 
 /* Widen n values, a multiple of 4, in steps of 4 or 8 words; returns where the next ones go. */
 ET_INLINE uint32_t *widen(uint32_t *to, const int8_t *x, int32_t n, const int32_t step) {
-    for (const int8_t *end = x + n; x != end;) {
-        uint32_t even, odd;
+    uint32_t even, odd;
+    const int8_t *end = x + n;
+    if (n % 8 != 0) {
         if (step == 4)
             WIDEN4("16");
         else
             WIDEN4("32");
     }
+    while (x != end) {
+        if (step == 4) {
+            WIDEN4("16");
+            WIDEN4("16");
+        } else {
+            WIDEN4("32");
+            WIDEN4("32");
+        }
+    }
     return to;
 }
+
+#define PADDING4(bytes)                                     \
+    __asm__ volatile("strd %[pair],%[pair],[%[to]],#" bytes \
+                     : [to] "+r"(to)                        \
+                     : [pair] "r"(pair)                     \
+                     : "memory")
 
 /* The same for n zero points. */
 ET_INLINE uint32_t *widen_padding(uint32_t *to, int32_t zero_point, int32_t n, const int32_t step) {
     const uint32_t pair = (uint32_t)(zero_point & 0xffff) * 0x10001u;
-    for (; n > 0; n -= 4, to += step)
-        to[0] = to[1] = pair;
+    for (; n > 0; n -= 4)
+        if (step == 4)
+            PADDING4("16");
+        else
+            PADDING4("32");
     return to;
 }
 
@@ -133,28 +154,40 @@ static int32_t gather_bytes(const source *k, const et_view *at) {
     return (int32_t)(to - k->bytes);
 }
 
+/* What pixel (p, q) sees. */
+ET_INLINE void gather_pixel(const source *k, uint32_t *to, int32_t p, int32_t q,
+                            const int32_t step) {
+    const et_window *v = &k->window;
+    const int32_t row = p * v->stride_down - v->top, column = q * v->stride_right - v->left;
+    if ((uint32_t)row < k->rows && (uint32_t)column < k->columns) {
+        const int32_t next = v->width * v->n_in, row_bytes = v->kernel_width * v->n_in;
+        const int8_t *from = k->x + row * next + column * v->n_in;
+        int32_t left = v->kernel_height;
+        do {
+            to = widen(to, from, row_bytes, step);
+            from += next;
+        } while (--left > 0);
+        return;
+    }
+    const et_view at = et_look(v, p, q);
+    if (v->n_in % 4 == 0)
+        gather_border(k, to, &at, step);
+    else
+        widen(to, k->bytes, gather_bytes(k, &at), step);
+}
+
 /* What `many` pixels see, from number `first` on. */
 ET_INLINE void gather(const source *k, uint32_t *to, int32_t first, const int32_t many) {
-    const et_window *v = &k->window;
-    const int32_t width = v->out_width, row_bytes = v->kernel_width * v->n_in;
+    if (k->alone) {
+        const int8_t *from = k->x + first * k->window.n_in;
+        for (int32_t i = 0; i < many; i++, from += k->window.n_in)
+            widen(to + 2 * i, from, k->window.n_in, 2 * many);
+        return;
+    }
+    const int32_t width = k->window.out_width;
     int32_t p = first / width, q = first - p * width;
     for (int32_t i = 0; i < many; i++, to += 2) {
-        const int32_t row = p * v->stride_down - v->top, column = q * v->stride_right - v->left;
-        const int whole = (uint32_t)row <= (uint32_t)(v->height - v->kernel_height) &&
-                          (uint32_t)column <= (uint32_t)(v->width - v->kernel_width);
-        if (v->n_in % 4 == 0 && whole) {
-            const int8_t *from = k->x + (row * v->width + column) * v->n_in;
-            const int32_t next = v->width * v->n_in;
-            uint32_t *next_to = to;
-            for (int32_t left = v->kernel_height; left > 0; left--, from += next)
-                next_to = widen(next_to, from, row_bytes, 2 * many);
-        } else {
-            const et_view at = et_look(v, p, q);
-            if (v->n_in % 4 == 0)
-                gather_border(k, to, &at, 2 * many);
-            else
-                widen(to, k->bytes, gather_bytes(k, &at), 2 * many);
-        }
+        gather_pixel(k, to, p, q, 2 * many);
         if (++q == width)
             q = 0, p++;
     }
@@ -193,7 +226,12 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
     const int32_t pixels = v->out_height * v->out_width;
     if (pixels < PIXELS || n < 4 || v->n_out < 2)
         return 0;
-    source k = {*v, x, scratch, x_zero_point};
+    const int words = v->n_in % 4 == 0;
+    const int alone = words && n == v->n_in && v->stride_down == 1 && v->stride_right == 1 &&
+                      v->out_height == v->height && v->out_width == v->width;
+    source k = {*v, x, scratch, x_zero_point, alone,
+                words ? (uint32_t)et_max(v->height - v->kernel_height + 1, 0) : 0,
+                (uint32_t)et_max(v->width - v->kernel_width + 1, 0)};
     if (n <= ET_PAIRS_N) {
         k.bytes += ET_CONV2D_SCRATCH(n) - (n + 3) / 4 * 4;
         wide_channels(&k, scratch, w, start, output, y, n);

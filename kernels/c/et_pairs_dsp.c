@@ -37,27 +37,38 @@ void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
     }
 }
 
+/* One result, as et_scale_dsp. */
+#define SCALE(acc, twice, right)                                                             \
+    "smmlar %[" acc "],%[" acc "]," twice ",%[" acc "]\n\t"                                  \
+    "add %[" acc "],%[" acc "],%[" acc "],asr #31\n\tasrs %[" acc "],%[" acc "]," right "\n\t" \
+    "adc %[" acc "],%[" acc "],%[zero]\n\tssat %[" acc "],#8,%[" acc "]\n\t"
+
 void et_run_pairs(const uint32_t *pairs, const uint32_t *pixels, int32_t zero_point, int8_t *y,
                   int32_t channels, int32_t n, int32_t pitch) {
     const uint32_t *w = pairs, *end = pixels + (n + 7) / 8 * 8;
-    int8_t *to = y + pitch;
-    for (const int8_t *last = y + channels; y != last; y += 2, to += 2) {
-        int32_t a = (int32_t)w[0], b = (int32_t)w[1], c = a, d = b;
+    const uint32_t odd = (uint32_t)(n + 7) / 8 % 2;
+    for (const int8_t *last = y + channels; y != last; y++) {
+        int32_t a, b, c, d;
         const uint32_t *x = pixels;
-        uint32_t u, v;
-        w += 2;
-        __asm__ volatile("1:\n\t" TAPS4 TAPS4 "cmp %[x],%[end]\n\tbne 1b"
-                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x),
-                           [w] "+r"(w), [u] "=&r"(u), [v] "=&r"(v)
+        uint32_t u = odd, v;
+        /* sixteen taps a turn; an odd number of eight begins in the middle */
+        __asm__ volatile("ldrd %[a],%[b],[%[w]],#8\n\tmov %[c],%[a]\n\t"
+                         "mov %[d],%[b]\n\tcmp %[u],#0\n\tbne 2f\n"
+                         "1:\n\t" TAPS4 TAPS4 "2:\n\t" TAPS4 TAPS4 "cmp %[x],%[end]\n\tbne 1b"
+                         : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "+r"(x),
+                           [w] "+r"(w), [u] "+r"(u), [v] "=&r"(v)
                          : [end] "r"(end)
                          : "r3", "r4", "r5", "r6", "cc", "memory");
-        int32_t twice = (int32_t)w[0], right = (int32_t)w[1];
-        y[0] = et_scale_dsp(a, twice, right, zero_point);
-        to[0] = et_scale_dsp(c, twice, right, zero_point);
-        twice = (int32_t)w[2], right = (int32_t)w[3];
-        y[1] = et_scale_dsp(b, twice, right, zero_point);
-        to[1] = et_scale_dsp(d, twice, right, zero_point);
-        w += 4;
+        __asm__ volatile("ldmia %[w]!,{r3-r6}\n\t" SCALE("a", "r3", "r4") SCALE("c", "r3", "r4")
+                             SCALE("b", "r5", "r6") SCALE("d", "r5", "r6")
+                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [w] "+r"(w)
+                         : [zero] "r"(zero_point)
+                         : "r3", "r4", "r5", "r6", "cc");
+        y[0] = (int8_t)a;
+        y[pitch] = (int8_t)c;
+        y++;
+        y[0] = (int8_t)b;
+        y[pitch] = (int8_t)d;
     }
 }
 
