@@ -86,7 +86,7 @@ static void *scratch_of(const layer_case *c) {
     if (c->kernel == DENSE)
         bytes = ET_DENSE_SCRATCH(v->n_in);
     else if (c->kernel == CONV && v->groups == v->n_in && v->n_in == v->n_out)
-        bytes = ET_DEPTHWISE_SCRATCH(v->n_in, v->kernel_height, v->out_width);
+        bytes = ET_DEPTHWISE_SCRATCH(v->out_width, v->stride_right);
     else if (c->kernel == CONV)
         bytes = ET_CONV2D_SCRATCH(n);
     return arena.bytes + (LARGEST - (bytes + 7) / 8 * 8);

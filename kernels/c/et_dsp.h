@@ -33,6 +33,20 @@ ET_INLINE uint32_t et_sxtb16_odd(uint32_t a) {
     return d;
 }
 
+/* The low half of a, and that of b above it. */
+ET_INLINE uint32_t et_pkhbt(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("pkhbt %0,%1,%2,lsl #16" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+/* The high half of a, and that of b below it. */
+ET_INLINE uint32_t et_pkhtb(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("pkhtb %0,%1,%2,asr #16" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
 /* Widens n int8, a multiple of 4, to n / 2 words. */
 ET_INLINE void et_widen(uint32_t *to, const int8_t *x, int32_t n) {
     for (const int8_t *end = x + n; x != end; x += 4, to += 2) {
@@ -53,6 +67,13 @@ ET_INLINE int32_t et_smlabb(uint32_t a, uint32_t b, int32_t sum) {
 ET_INLINE int32_t et_smlatb(uint32_t a, uint32_t b, int32_t sum) {
     int32_t d;
     __asm__ volatile("smlatb %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
+    return d;
+}
+
+/* sum += low half of a times high half of b */
+ET_INLINE int32_t et_smlabt(uint32_t a, uint32_t b, int32_t sum) {
+    int32_t d;
+    __asm__ volatile("smlabt %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
     return d;
 }
 

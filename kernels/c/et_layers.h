@@ -25,7 +25,7 @@
 #if defined(ET_HELIUM)
 #define ET_DENSE_SCRATCH(n_in) 0
 #define ET_CONV2D_SCRATCH(n) (((n) + 15) / 16 * 64)
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) 0
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #elif defined(ET_DSP)
 #define ET_DENSE_SCRATCH(n_in) (2 * (n_in))
 /* Channels whose weights are widened at a time. */
@@ -33,12 +33,11 @@
 #define ET_CONV2D_SCRATCH(n)                                                              \
     ((n) > 128 ? ((n) + 3) / 4 * 36                                                      \
                : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n) + 40) + 12 * ET_PAIRS_CHANNELS(n))
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) \
-    (2 * (channels) * (kernel_height) * (((out_width) + 3) / 4 * 4 + 2))
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #else
 #define ET_DENSE_SCRATCH(n_in) 0
 #define ET_CONV2D_SCRATCH(n) 0
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) 0
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) 0
 #endif
 
 /* How a kernel moves over an image; a signal is an image of height 1. Rows of padding below and
