@@ -44,6 +44,27 @@ ET_INLINE void two_rows(const sample *s, const int8_t *p, const int8_t *q, int32
     sums[1] = b;
 }
 
+/* Weights plus 128 are without sign, as USADA8 sums them up. */
+ET_INLINE uint32_t add4(const int8_t *w, uint32_t sum) {
+    uint32_t d;
+    __asm__("usada8 %0,%1,%2,%3" : "=r"(d) : "r"(et_load4(w) ^ 0x80808080u), "r"(0), "r"(sum));
+    return d;
+}
+
+void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
+                   int32_t n, int32_t *start) {
+    for (int32_t o = 0; o < n_out; o++) {
+        const int8_t *end = w + n;
+        uint32_t sum = 0;
+        for (; end - w >= 16; w += 16)
+            sum = add4(w + 12, add4(w + 8, add4(w + 4, add4(w, sum))));
+        int32_t total = (int32_t)sum - (n & ~15) * 128;
+        while (w != end)
+            total += *w++;
+        start[o] = bias[o] - x_zero_point * total;
+    }
+}
+
 int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch) {
     uint32_t *wide = scratch;

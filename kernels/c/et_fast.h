@@ -11,6 +11,10 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
 
 #if defined(ET_DSP) || defined(ET_HELIUM)
 
+/* All of et_start. */
+void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
+                   int32_t n, int32_t *start);
+
 /* Each returns 0, with nothing written, where it does not fit. */
 int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch);
