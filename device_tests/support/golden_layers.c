@@ -81,14 +81,16 @@ static int32_t different(const layer_case *c, void *scratch) {
 static void *scratch_of(const layer_case *c) {
     const et_window *v = &c->window;
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in / v->groups;
+    const int32_t columns = (v->out_width - 1) * v->stride_right + v->kernel_width;
+    const int32_t rows = columns * v->n_in * v->kernel_height;
     int32_t bytes = 0;
-    (void)n;
+    (void)n, (void)rows;
     if (c->kernel == DENSE)
         bytes = ET_DENSE_SCRATCH(v->n_in);
     else if (c->kernel == CONV && v->groups == v->n_in && v->n_in == v->n_out)
         bytes = ET_DEPTHWISE_SCRATCH(v->out_width, v->stride_right);
     else if (c->kernel == CONV)
-        bytes = ET_CONV2D_SCRATCH(n);
+        bytes = ET_CONV2D_SCRATCH(n, rows);
     return arena.bytes + (LARGEST - (bytes + 7) / 8 * 8);
 }
 

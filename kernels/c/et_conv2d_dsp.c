@@ -233,7 +233,7 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
                 words ? (uint32_t)et_max(v->height - v->kernel_height + 1, 0) : 0,
                 (uint32_t)et_max(v->width - v->kernel_width + 1, 0)};
     if (n <= ET_PAIRS_N) {
-        k.bytes += ET_CONV2D_SCRATCH(n) - (n + 3) / 4 * 4;
+        k.bytes += ET_CONV2D_SCRATCH(n, 0) - (n + 3) / 4 * 4;
         wide_channels(&k, scratch, w, start, output, y, n);
     } else {
         k.bytes += (n + 3) / 4 * (4 * STEP);
