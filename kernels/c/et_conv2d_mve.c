@@ -53,8 +53,10 @@ static void gather(int8_t *to, const int8_t *x, int32_t zero_point, const et_win
 ET_INLINE void four_pixels(const int8_t *const at[PIXELS], const int8_t *w, const int32_t *start,
                            const et_output *output, int8_t *y, int32_t n, int32_t n_out) {
     const mve_pred16_t bytes = vctp8q((uint32_t)n);
-    const int8x16_t a = vld1q_z_s8(at[0], bytes), b = vld1q_z_s8(at[1], bytes);
-    const int8x16_t c = vld1q_z_s8(at[2], bytes), d = vld1q_z_s8(at[3], bytes);
+    const int8x16_t a = n == SHORT ? vld1q_s8(at[0]) : vld1q_z_s8(at[0], bytes);
+    const int8x16_t b = n == SHORT ? vld1q_s8(at[1]) : vld1q_z_s8(at[1], bytes);
+    const int8x16_t c = n == SHORT ? vld1q_s8(at[2]) : vld1q_z_s8(at[2], bytes);
+    const int8x16_t d = n == SHORT ? vld1q_s8(at[3]) : vld1q_z_s8(at[3], bytes);
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
     const int32_t *multiplier = output->multiplier, zero_point = output->zero_point;
     const int8_t *shift = output->shift;
@@ -191,27 +193,40 @@ static void set_offsets(uint32_t *offsets, const source *s) {
         }
 }
 
+/* Where what four pixels see lies, or is brought, from number `from` on. */
+static void find_four(const int8_t *at[PIXELS], const int8_t *x, int32_t zero_point,
+                      const et_window *v, int8_t *columns, int32_t from, int point) {
+    const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
+    int32_t p = from / v->out_width, q = from % v->out_width;
+    for (int32_t i = 0; i < PIXELS; i++) {
+        if (point) {
+            at[i] = x + (p * v->stride_down * v->width + q * v->stride_right) * n;
+        } else {
+            const et_view view = et_look(v, p, q);
+            at[i] = columns + i * n;
+            gather(columns + i * n, x, zero_point, v, &view);
+        }
+        if (++q == v->out_width)
+            q = 0, p++;
+    }
+}
+
 /* Pixels four at a time, where each sees at most 16 bytes. */
 static void image_of_four(const int8_t *x, const int8_t *w, const int32_t *start,
                           int32_t zero_point, const et_output *output, int8_t *y,
                           const et_window *v, int8_t *columns, int point) {
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
     const int32_t pixels = v->out_height * v->out_width;
+    const int alone = point && v->stride_right == 1 && v->out_width == v->width &&
+                      v->stride_down == 1; /* each pixel sees just itself */
     for (int32_t first = 0; first < pixels; first += PIXELS) {
         const int32_t from = et_min(first, pixels - PIXELS); /* the last four may overlap */
-        int32_t p = from / v->out_width, q = from % v->out_width;
         const int8_t *at[PIXELS];
-        for (int32_t i = 0; i < PIXELS; i++) {
-            if (point) {
-                at[i] = x + (p * v->stride_down * v->width + q * v->stride_right) * n;
-            } else {
-                const et_view view = et_look(v, p, q);
-                at[i] = columns + i * n;
-                gather(columns + i * n, x, zero_point, v, &view);
-            }
-            if (++q == v->out_width)
-                q = 0, p++;
-        }
+        if (alone)
+            for (int32_t i = 0; i < PIXELS; i++)
+                at[i] = x + (from + i) * n;
+        else
+            find_four(at, x, zero_point, v, columns, from, point);
         if (n == SHORT)
             four_pixels(at, w, start, output, y + from * v->n_out, SHORT, v->n_out);
         else
