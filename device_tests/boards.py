@@ -58,7 +58,11 @@ def _unicorn(target: str, cpu: str, core: str = "", *flags: str) -> Board:
 
 
 def _qemu_arm(
-    cpu: str, machine: str, *settings: str, flash: int = 0, ram: int = 0x20000000,
+    cpu: str,
+    machine: str,
+    *settings: str,
+    flash: int = 0,
+    ram: int = 0x20000000,
     abi: Literal["soft", "hard"] = "soft",
 ) -> Board:
     """Return a machine of QEMU; Helium needs the ABI whose arguments may lie in its registers."""

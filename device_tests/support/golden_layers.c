@@ -4,13 +4,13 @@
 #include "et_pools.h"
 #include "frames.h"
 
-enum { DENSE, CONV, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD };
+enum { DENSE, CONV, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD, REQUANTIZE };
 
 /* One call of a kernel; arrays that it does not read are NULL. */
 typedef struct {
     int32_t kernel, batch, x_zero_point;
     const int8_t *x, *w;
-    const int32_t *b;
+    const int32_t *b; /* biases, or the accumulators to requantize */
     et_output output;
     et_window window; /* a dense layer uses n_in and n_out */
     et_term terms[3]; /* of a sum; the first is the scale of a global pool */
@@ -58,6 +58,9 @@ static void call(const layer_case *c, void *scratch) {
         et_global_average_pool(c->x, c->x_zero_point, c->terms[0].multiplier, c->terms[0].shift,
                                c->terms[0].zero_point, y.bytes, c->batch, v->height * v->width,
                                v->n_in);
+        break;
+    case REQUANTIZE:
+        et_requantize(c->b, &c->output, y.bytes, c->size / v->n_out, v->n_out);
         break;
     default:
         et_add(c->x, c->terms[0], c->w, c->terms[1], y.bytes, c->terms[2], c->output.low,

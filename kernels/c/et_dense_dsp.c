@@ -91,4 +91,19 @@ int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const 
     return 1;
 }
 
+int et_requantize_fast(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
+                       int32_t channels) {
+    if (!et_fits_dsp(output, channels))
+        return 0;
+    int8_t *to = y;
+    for (int32_t r = 0; r < rows; r++) {
+        const int32_t *multiplier = output->multiplier;
+        const int8_t *shift = output->shift;
+        for (const int8_t *end = to + channels; to != end;)
+            *to++ = et_requantize_dsp(*acc++, *multiplier++, -*shift++, output->zero_point);
+    }
+    et_activate(output, y, rows * channels);
+    return 1;
+}
+
 #endif

@@ -90,4 +90,23 @@ int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const 
     return 1;
 }
 
+int et_requantize_fast(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
+                       int32_t channels) {
+    if (!et_fits_mve(output, channels))
+        return 0;
+    const int32_t *multiplier = output->multiplier;
+    const int8_t *shift = output->shift;
+    int8_t *to = y;
+    for (int32_t r = 0; r < rows; r++, acc += channels, to += channels)
+        for (int32_t o = 0; o < channels; o += 4) {
+            const mve_pred16_t lanes = vctp32q((uint32_t)(channels - o));
+            const int32x4_t scaled =
+                et_requantize4(vld1q_z_s32(acc + o, lanes), vld1q_z_s32(multiplier + o, lanes),
+                               vldrbq_z_s32(shift + o, lanes), output->zero_point);
+            vstrbq_p_s32(to + o, scaled, lanes);
+        }
+    et_activate_mve(output, y, rows * channels);
+    return 1;
+}
+
 #endif

@@ -33,6 +33,34 @@ ET_INLINE uint32_t et_sxtb16_odd(uint32_t a) {
     return d;
 }
 
+/* Two sums of 16 bits += bytes 0 and 2. */
+ET_INLINE uint32_t et_sxtab16(uint32_t sums, uint32_t a) {
+    uint32_t d;
+    __asm__ volatile("sxtab16 %0,%1,%2" : "=r"(d) : "r"(sums), "r"(a));
+    return d;
+}
+
+/* Two sums of 16 bits += bytes 1 and 3. */
+ET_INLINE uint32_t et_sxtab16_odd(uint32_t sums, uint32_t a) {
+    uint32_t d;
+    __asm__ volatile("sxtab16 %0,%1,%2,ror #8" : "=r"(d) : "r"(sums), "r"(a));
+    return d;
+}
+
+/* The larger of each pair of int8. */
+ET_INLINE uint32_t et_max4(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("ssub8 %0,%1,%2\n\tsel %0,%1,%2" : "=&r"(d) : "r"(a), "r"(b) : "cc");
+    return d;
+}
+
+/* sum + high word of a * b, to nearest, ties up. */
+ET_INLINE int32_t et_smmlar(int32_t a, int32_t b, int32_t sum) {
+    int32_t d;
+    __asm__ volatile("smmlar %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
+    return d;
+}
+
 /* The low half of a, and that of b above it. */
 ET_INLINE uint32_t et_pkhbt(uint32_t a, uint32_t b) {
     uint32_t d;

@@ -34,6 +34,8 @@ void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_
 
 void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
                    int32_t channels) {
+    if (et_requantize_fast(acc, output, y, rows, channels))
+        return;
     for (int32_t r = 0; r < rows; r++)
         for (int32_t o = 0; o < channels; o++)
             *y++ = finish(output, *acc++, o);
