@@ -5,11 +5,11 @@
 /* Eight columns of one row: 9 instructions. */
 #define ROW(acc, p)                                                                     \
     "ldrd %[w0],%[w1],[%[" p "]],#8\n\t"                                                \
-    "sxtb16 %[t],%[w0]\n\tsmlad %[" acc "],%[t],r3,%[" acc "]\n\t"                      \
-    "sxtb16 %[w0],%[w0],ror #8\n\tsmlad %[" acc "],%[w0],r4,%[" acc "]\n\t"             \
-    "sxtb16 %[t],%[w1]\n\tsmlad %[" acc "],%[t],r5,%[" acc "]\n\t"                      \
-    "sxtb16 %[w1],%[w1],ror #8\n\tsmlad %[" acc "],%[w1],r6,%[" acc "]\n\t"
-#define COLUMNS8 "ldmia %[x]!,{r3-r6}\n\t" ROW("a", "p") ROW("b", "q")
+    "sxtb16 %[t],%[w0]\n\tsmlad %[" acc "],%[t],r8,%[" acc "]\n\t"                      \
+    "sxtb16 %[w0],%[w0],ror #8\n\tsmlad %[" acc "],%[w0],r9,%[" acc "]\n\t"             \
+    "sxtb16 %[t],%[w1]\n\tsmlad %[" acc "],%[t],r10,%[" acc "]\n\t"                      \
+    "sxtb16 %[w1],%[w1],ror #8\n\tsmlad %[" acc "],%[w1],r11,%[" acc "]\n\t"
+#define COLUMNS8 "ldmia %[x]!,{r8-r11}\n\t" ROW("a", "p") ROW("b", "q")
 
 /* One sample; x is widened up to a multiple of 4. */
 typedef struct {
@@ -29,7 +29,7 @@ ET_INLINE void two_rows(const sample *s, const int8_t *p, const int8_t *q, int32
                          : [a] "+r"(a), [b] "+r"(b), [x] "+r"(x), [p] "+r"(p), [q] "+r"(q),
                            [w0] "=&r"(w0), [w1] "=&r"(w1), [t] "=&r"(t)
                          : [end] "r"(end)
-                         : "r3", "r4", "r5", "r6", "cc", "memory");
+                         : "r8", "r9", "r10", "r11", "cc", "memory");
     }
     for (end = s->wide + s->n_in / 4 * 2; x != end; x += 2, p += 4, q += 4) {
         const uint32_t w = et_load4(p), v = et_load4(q);

@@ -9,17 +9,18 @@ ET_INLINE int32x4_t four_rows(const int8_t *x, const int8_t *const p[4], int32_t
     register int32_t b __asm__("r6") = 0;
     register int32_t c __asm__("r8") = 0;
     register int32_t d __asm__("r10") = 0;
+    register int32_t turns __asm__("lr") = n_in;
     const int8_t *p0 = p[0], *p1 = p[1], *p2 = p[2], *p3 = p[3];
     __asm__ volatile(
-        "dlstp.8 lr,%[n]\n1:\n\t"
+        "dlstp.8 lr,lr\n1:\n\t"
         "vldrb.8 q0,[%[x]],#16\n\tvldrb.8 q1,[%[p0]],#16\n\tvldrb.8 q2,[%[p1]],#16\n\t"
         "vldrb.8 q3,[%[p2]],#16\n\tvmladava.s8 %[a],q0,q1\n\tvldrb.8 q1,[%[p3]],#16\n\t"
         "vmladava.s8 %[b],q0,q2\n\tvmladava.s8 %[c],q0,q3\n\tvmladava.s8 %[d],q0,q1\n\t"
         "letp lr,1b"
         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [p0] "+r"(p0),
-          [p1] "+r"(p1), [p2] "+r"(p2), [p3] "+r"(p3)
-        : [n] "r"(n_in)
-        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+          [p1] "+r"(p1), [p2] "+r"(p2), [p3] "+r"(p3), "+r"(turns)
+        :
+        : "q0", "q1", "q2", "q3", "cc", "memory");
     return et_pack4(a, b, c, d);
 }
 
@@ -53,16 +54,17 @@ ET_INLINE int32x4_t four_totals(const int8_t *const p[4], int32_t n) {
     register int32_t b __asm__("r6") = 0;
     register int32_t c __asm__("r8") = 0;
     register int32_t d __asm__("r10") = 0;
+    register int32_t turns __asm__("lr") = n;
     const int8_t *p0 = p[0], *p1 = p[1], *p2 = p[2], *p3 = p[3];
     __asm__ volatile(
-        "dlstp.8 lr,%[n]\n1:\n\t"
+        "dlstp.8 lr,lr\n1:\n\t"
         "vldrb.8 q0,[%[p0]],#16\n\tvldrb.8 q1,[%[p1]],#16\n\tvldrb.8 q2,[%[p2]],#16\n\t"
         "vldrb.8 q3,[%[p3]],#16\n\tvaddva.s8 %[a],q0\n\tvaddva.s8 %[b],q1\n\t"
         "vaddva.s8 %[c],q2\n\tvaddva.s8 %[d],q3\n\tletp lr,1b"
         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [p0] "+r"(p0), [p1] "+r"(p1),
-          [p2] "+r"(p2), [p3] "+r"(p3)
-        : [n] "r"(n)
-        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+          [p2] "+r"(p2), [p3] "+r"(p3), "+r"(turns)
+        :
+        : "q0", "q1", "q2", "q3", "cc", "memory");
     return et_pack4(a, b, c, d);
 }
 

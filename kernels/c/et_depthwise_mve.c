@@ -91,17 +91,18 @@ ET_INLINE void two_rows(const channel *c, const int8_t *a0, const int8_t *b0, in
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
     const uint32x4_t below = vaddq_n_u32(apart, (uint32_t)down);
     const int8_t *a1 = a0 + pitch, *b1 = b0 + pitch;
-    int32_t w0 = columns, w1, w2; /* a register must serve twice */
+    register int32_t turns __asm__("lr") = columns;
+    int32_t w0, w1, w2;
     __asm__ volatile(
-        "dlstp.32 lr,%[w0]\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\tvmov q1,q0\n\t"
+        "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\tvmov q1,q0\n\t"
         WEIGHTS("0", "8") TAP("1") WEIGHTS("12", "20") TAP("1") WEIGHTS("24", "32") TAP("2")
         SCALE REQUANTIZE("q1") REQUANTIZE("q0")
         "vstrb.32 q1,[%[y],%q[below]]\n\tvstrb.32 q0,[%[y],%q[apart]]\n\t"
         "add %[y],%[y],%[step]\n\tletp lr,1b"
         : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [b1] "+l"(b1), [y] "+r"(y),
-          [w0] "+r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
+          "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
         : [c] "r"(c), [step] "r"(4 * n_out), [apart] "w"(apart), [below] "w"(below)
-        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+        : "q0", "q1", "q2", "q3", "cc", "memory");
 }
 
 /* A row of the kernel's rows, where even and odd columns lie apart. */
@@ -114,15 +115,16 @@ ET_INLINE void one_row(const channel *c, const int8_t *a0, const int8_t *b0, int
                        int32_t half, int8_t *y, int32_t columns, int32_t n_out) {
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
     const int8_t *a1 = a0 + pitch, *odd0 = a0 + half, *odd1 = a1 + half, *odd2 = b0 + half;
-    int32_t w0 = columns, w1, w2; /* a register must serve twice */
+    register int32_t turns __asm__("lr") = columns;
+    int32_t w0, w1, w2;
     __asm__ volatile(
-        "dlstp.32 lr,%[w0]\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\t"
+        "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\t"
         LINE("a0", "odd0", "0", "8") LINE("a1", "odd1", "12", "20") LINE("b0", "odd2", "24", "32")
         SCALE REQUANTIZE("q0") "vstrb.32 q0,[%[y],%q[apart]]\n\tldr %[w2],[%[c],#52]\n\tadd %[y],%[y],%[w2]\n\tletp lr,1b"
         : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [odd0] "+l"(odd0), [odd1] "+l"(odd1),
-          [odd2] "+l"(odd2), [y] "+r"(y), [w0] "+r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
+          [odd2] "+l"(odd2), [y] "+r"(y), "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
         : [c] "r"(c), [apart] "w"(apart)
-        : "q0", "q2", "q3", "lr", "cc", "memory");
+        : "q0", "q2", "q3", "cc", "memory");
 }
 
 /* Eight channels, from number `first` on. */

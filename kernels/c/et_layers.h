@@ -14,7 +14,8 @@
 
 #include "et_fixed.h"
 
-/* Which forms are compiled; define ET_PLAIN for the plain loops alone. */
+/* Which forms are compiled; define ET_PLAIN for the plain loops alone, also where nothing is
+ * optimized (-O0): compilers lack the registers for the others then. */
 #if !defined(ET_PLAIN) && defined(__ARM_FEATURE_MVE)
 #define ET_HELIUM
 #elif !defined(ET_PLAIN) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
