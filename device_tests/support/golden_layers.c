@@ -93,7 +93,7 @@ static void *scratch_of(const layer_case *c) {
     else if (c->kernel == CONV && v->groups == v->n_in && v->n_in == v->n_out)
         bytes = ET_DEPTHWISE_SCRATCH(v->out_width, v->stride_right);
     else if (c->kernel == CONV)
-        bytes = ET_CONV2D_SCRATCH(n, rows);
+        bytes = ET_CONV2D_SCRATCH(n, v->n_out, rows);
     return arena.bytes + (LARGEST - (bytes + 7) / 8 * 8);
 }
 

@@ -200,7 +200,7 @@ static void wide_channels(source *k, uint32_t *scratch, const int8_t *w, const i
     const int32_t n_out = k->window.n_out, pixels = k->window.out_height * k->window.out_width;
     uint32_t *pairs = scratch + (n + 7) / 8 * 8;
     for (int32_t o = 0, channels; o < n_out; o += channels) {
-        channels = et_min(ET_PAIRS_CHANNELS(n), n_out - o) & ~1;
+        channels = et_min(ET_PAIRS_CHANNELS(n, n_out), n_out - o) & ~1;
         if (channels == 0) {
             channels = 2;
             o--;
@@ -233,7 +233,7 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
                 words ? (uint32_t)et_max(v->height - v->kernel_height + 1, 0) : 0,
                 (uint32_t)et_max(v->width - v->kernel_width + 1, 0)};
     if (n <= ET_PAIRS_N) {
-        k.bytes += ET_CONV2D_SCRATCH(n, 0) - (n + 3) / 4 * 4;
+        k.bytes += ET_CONV2D_SCRATCH(n, v->n_out, 0) - (n + 3) / 4 * 4;
         wide_channels(&k, scratch, w, start, output, y, n);
     } else {
         k.bytes += (n + 3) / 4 * (4 * STEP);

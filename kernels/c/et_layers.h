@@ -22,22 +22,29 @@
 #define ET_DSP
 #endif
 
-/* Bytes of scratch memory; n is the number of weights of an output channel. */
+/* Bytes of scratch memory.
+ *
+ * n     number of weights of an output channel
+ * rows  bytes of the image's rows under the kernel, padding among them: kernel_height * n_in *
+ *       ((out_width - 1) * stride_right + kernel_width); 0 for a kernel of 1 x 1 without padding
+ */
 #if defined(ET_HELIUM)
 #define ET_DENSE_SCRATCH(n_in) 0
-#define ET_CONV2D_SCRATCH(n, rows) (((n) + 15) / 16 * 64 + (rows))
+#define ET_CONV2D_SCRATCH(n, n_out, rows) (((n) + 15) / 16 * 64 + (rows))
 #define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #elif defined(ET_DSP)
 #define ET_DENSE_SCRATCH(n_in) (2 * (n_in))
 /* Channels whose weights are widened at a time. */
-#define ET_PAIRS_CHANNELS(n) ((n) > 64 ? 16 : 32)
-#define ET_CONV2D_SCRATCH(n, rows)                                                            \
-    ((n) > 128 ? ((n) + 3) / 4 * 36                                                      \
-               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n) + 40) + 12 * ET_PAIRS_CHANNELS(n))
+#define ET_PAIRS_CHANNELS(n, n_out) \
+    ((n_out) < ((n) > 64 ? 16 : 32) ? (n_out) : (n) > 64 ? 16 : 32)
+#define ET_CONV2D_SCRATCH(n, n_out, rows)                                    \
+    ((n) > 128 ? ((n) + 3) / 4 * 36                                          \
+               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 40) +   \
+                     12 * ET_PAIRS_CHANNELS(n, n_out))
 #define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #else
 #define ET_DENSE_SCRATCH(n_in) 0
-#define ET_CONV2D_SCRATCH(n, rows) 0
+#define ET_CONV2D_SCRATCH(n, n_out, rows) 0
 #define ET_DEPTHWISE_SCRATCH(out_width, stride) 0
 #endif
 
