@@ -54,6 +54,22 @@ class Call:
         return int(np.prod(self.image))
 
 
+_WINDOW = Window((3, 3), (1, 1), (1, 1, 1, 1))
+BARS = {
+    "dense 256→64": (Call("dense", (1, 1, 256), 64), 1.40, 0.21),
+    "dense 256→64, weight sums recomputed": (
+        Call("dense", (1, 1, 256), 64, starts=True), None, 0.38
+    ),
+    "conv 3x3 16x16x8→16": (Call("conv", (16, 16, 8), 16, _WINDOW), 1.05, 0.27),
+    "conv 1x1 16x16x16→32": (Call("conv", (16, 16, 16), 32), 1.50, 0.38),
+    "depthwise 3x3 16x16x16": (
+        Call("depthwise", (16, 16, 16), 16, _WINDOW._replace(groups=16)), 2.40, 1.10
+    ),
+    "stochastic-rounding update, a weight": (Call("update", (64, 1, 256), 64), 10.5, 5.0),
+}  # fmt: skip
+"""Calls by name, and how many instructions a unit of work they may take on Cortex-M4 and M55."""
+
+
 @dataclass(frozen=True)
 class _Question:
     """Frames for a program, and what the last of them must give."""
