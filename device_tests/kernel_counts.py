@@ -1,6 +1,6 @@
 """Instructions of single kernels on boards, counted over whole calls whose results are right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from edgetrain import fixed
 from edgetrain.arithmetic.layers import Window, global_pool_multiplier
-from edgetrain.arithmetic.rounding import Int8
+from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.device_tests.build import SUPPORT, build
 from edgetrain.device_tests.program import BoardError
 from edgetrain.device_tests.run import run
@@ -22,6 +22,12 @@ OPERATIONS = (
 CHANNELS, BYTES = 1024, 98304
 X_ZERO_POINT, ZERO_POINT = -7, 3
 KEY = fixed.Key(12345, 678910)
+
+
+_POINT = Window((1, 1), (1, 1), (0, 0, 0, 0))
+_THREE = Window((3, 3), (1, 1), (1, 1, 1, 1))
+_Terms = tuple[tuple[int, int, int], ...]
+_NO_TERMS: _Terms = ((0, 0, 0),) * 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class Call:
     operation: str
     image: tuple[int, int, int]
     n_out: int
-    window: Window = Window((1, 1), (1, 1), (0, 0, 0, 0))
+    window: Window = _POINT
     scratch: bool = True
     starts: bool = False
 
@@ -54,16 +60,15 @@ class Call:
         return int(np.prod(self.image))
 
 
-_WINDOW = Window((3, 3), (1, 1), (1, 1, 1, 1))
 BARS = {
     "dense 256→64": (Call("dense", (1, 1, 256), 64), 1.40, 0.21),
     "dense 256→64, weight sums recomputed": (
         Call("dense", (1, 1, 256), 64, starts=True), None, 0.38
     ),
-    "conv 3x3 16x16x8→16": (Call("conv", (16, 16, 8), 16, _WINDOW), 1.05, 0.27),
+    "conv 3x3 16x16x8→16": (Call("conv", (16, 16, 8), 16, _THREE), 1.05, 0.27),
     "conv 1x1 16x16x16→32": (Call("conv", (16, 16, 16), 32), 1.50, 0.38),
     "depthwise 3x3 16x16x16": (
-        Call("depthwise", (16, 16, 16), 16, _WINDOW._replace(groups=16)), 2.40, 1.10
+        Call("depthwise", (16, 16, 16), 16, _THREE._replace(groups=16)), 2.40, 1.10
     ),
     "stochastic-rounding update, a weight": (Call("update", (64, 1, 256), 64), 10.5, 5.0),
 }  # fmt: skip
@@ -131,9 +136,9 @@ def _weighted(call: Call, rng: np.random.Generator) -> _Question:
         2.0 ** rng.uniform(-1, 1, call.n_out) / (60 * np.sqrt(w[0].size))
     )
     y = fixed.conv2d(x, w, b, X_ZERO_POINT, call.window, m, s, ZERO_POINT)
-    arrays = {"x": x, "w": w, "bias": b, "multiplier": m, "shift": s}
-    start = _frame(call, "start", w[0].size, **arrays)
-    return _Question((start, _frame(call, call.operation, 0, **arrays)), y)
+    arrays: dict[str, Ints] = {"x": x, "w": w, "bias": b, "multiplier": m, "shift": s}
+    start = _frame(call, "start", w[0].size, arrays)
+    return _Question((start, _frame(call, call.operation, 0, arrays)), y)
 
 
 def _update(call: Call, rng: np.random.Generator) -> _Question:
@@ -142,8 +147,8 @@ def _update(call: Call, rng: np.random.Generator) -> _Question:
     m = rng.integers(2**12, 2**14, call.n_out).astype(np.int32)
     want, _ = fixed.update_int8(w, grad, m, KEY)
     frames = (
-        _frame(call, "load", 0, x=w),
-        _frame(call, "update", w.shape[1], w=grad, multiplier=m),
+        _frame(call, "load", 0, {"x": w}),
+        _frame(call, "update", w.shape[1], {"w": grad, "multiplier": m}),
     )
     return _Question(frames, want)
 
@@ -153,24 +158,25 @@ def _unweighted(call: Call, rng: np.random.Generator) -> _Question:
     terms = ((X_ZERO_POINT, 2**30, 0), (11, 1712345678, -2), (ZERO_POINT, 1412345678, -18))
     if call.operation == "add":
         y = fixed.add(x, X_ZERO_POINT, terms[0][1:], b, 11, terms[1][1:], ZERO_POINT, terms[2][1:])
-        return _Question((_frame(call, "add", x.size, terms, x=x, w=b),), y)
+        return _Question((_frame(call, "add", x.size, {"x": x, "w": b}, terms),), y)
     if call.operation == "requantize":
         acc = rng.integers(-(2**16), 2**16, x.shape).astype(np.int32)
         m, s = fixed.quantize_multipliers(2.0 ** rng.uniform(-10, -8, call.n_out))
         y = fixed.requantize(acc, m, s, ZERO_POINT)
-        rows = acc.size // call.n_out
-        return _Question((_frame(call, "requantize", rows, w=acc, multiplier=m, shift=s),), y)
+        arrays = {"w": acc, "multiplier": m, "shift": s}
+        return _Question((_frame(call, "requantize", acc.size // call.n_out, arrays),), y)
     if call.operation == "global_pool":
         scale = global_pool_multiplier(3 * 2**29, 1, call.image[0] * call.image[1])
         y = fixed.global_average_pool(x, X_ZERO_POINT, 3 * 2**29, 1, ZERO_POINT)
         terms = ((ZERO_POINT, *scale), *terms[1:])
-        return _Question((_frame(call, "global_pool", 0, terms, x=x),), y)
+        return _Question((_frame(call, "global_pool", 0, {"x": x}, terms),), y)
     pool = {"average_pool": fixed.average_pool, "max_pool": fixed.max_pool}[call.operation]
-    return _Question((_frame(call, call.operation, 0, x=x),), pool(x, call.window))
+    return _Question((_frame(call, call.operation, 0, {"x": x}),), pool(x, call.window))
 
 
-def _frame(call: Call, operation: str, size: int,
-           terms: Sequence[tuple[int, ...]] = ((0, 0, 0),) * 3, **arrays: np.ndarray) -> bytes:  # fmt: skip
+def _frame(
+    call: Call, operation: str, size: int, arrays: Mapping[str, Ints], terms: _Terms = _NO_TERMS
+) -> bytes:
     """Write the struct `request` of `support/count_kernels.c`."""
     top, _, left, _ = call.window.padding
     out = call.window.output_size(*call.image[:2])
