@@ -99,7 +99,7 @@ static const int8_t *rows_of(const source *s, int32_t p) {
         if (row + i < 0 || row + i >= v->height)
             repeat(to, s->zero_point, s->pitch);
         else
-            copy(to + left, s->x + (row + i) * next, et_min(next, s->pitch - left));
+            copy(to + left, s->x + (row + i) * next, et_clip(s->pitch - left, 0, next));
     }
     return s->strip;
 }
