@@ -224,7 +224,8 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
         return et_depthwise_fast(x, w, start, x_zero_point, output, y, v, scratch);
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
     const int32_t pixels = v->out_height * v->out_width;
-    if (pixels < PIXELS || n < 4 || v->n_out < 2)
+    const int few = n <= ET_PAIRS_N; /* weights a channel */
+    if (pixels < (few ? 2 : PIXELS) || n < 4 || v->n_out < 2)
         return 0;
     const int words = v->n_in % 4 == 0;
     const int alone = words && n == v->n_in && v->stride_down == 1 && v->stride_right == 1 &&
@@ -232,7 +233,7 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
     source k = {*v, x, scratch, x_zero_point, alone,
                 words ? (uint32_t)et_max(v->height - v->kernel_height + 1, 0) : 0,
                 (uint32_t)et_max(v->width - v->kernel_width + 1, 0)};
-    if (n <= ET_PAIRS_N) {
+    if (few) {
         k.bytes += ET_CONV2D_SCRATCH(n, v->n_out, 0) - (n + 3) / 4 * 4;
         wide_channels(&k, scratch, w, start, output, y, n);
     } else {
