@@ -174,6 +174,7 @@ def layer_cases():
         found.append(Case("conv", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
     for shape, window in POOLS:
         x = int8(rng, 2, *shape)
+        x[..., 0], x[..., 1] = -128, 127
         for name, pool in (("average_pool", fixed.average_pool), ("max_pool", fixed.max_pool)):
             y = pool(x, window)
             found.append(Case(name, y, x, window=window_numbers(x, y, window)))
@@ -213,6 +214,7 @@ def others(rng):
     """Pools over the whole image, and sums."""
     for shape in ((7, 5, 6), (1, 1, 3), (20, 17, 9)):
         x = int8(rng, 2, *shape)
+        x[..., 0], x[..., 1] = -128, 127
         y = fixed.global_average_pool(x, ZERO_POINT, 3 * 2**29, 1, Y_ZERO_POINT)
         numbers = (*shape, 1, 1, shape[2], 1, 1, 1, 1, 0, 0, 1)
         scale = global_pool_multiplier(3 * 2**29, 1, shape[0] * shape[1])
@@ -225,6 +227,7 @@ def others(rng):
         ((1512345678, -4), (2**30, 0), (2**30, -19)),
         ((2**30, -1), (2**30, -20), (2**30, -20)),
         ((2**30, -25), (2**31 - 1, 0), (2**30 + 1, -17)),
+        ((2**30, -20), (2**30, -21), (2**30, -1)),  # the terms are ties
         ((2**30, 1), (2**30, 0), (2**30, -20)),  # only for the plain loop
     )
     for i, (first, second, total) in enumerate(scales):

@@ -135,7 +135,8 @@ ET_INLINE int8_t *repeat(int8_t *to, int32_t value, int32_t n) {
     return to;
 }
 
-/* What any pixel sees, for any number of channels: byte by byte, and zeros up to a multiple of 4. */
+/* What any pixel sees, for any number of channels: byte by byte, and zeros up to a multiple of
+ * 4; returns how many. */
 static int32_t gather_bytes(const source *k, const et_view *at) {
     const et_window *v = &k->window;
     const int32_t row = v->kernel_width * v->n_in, left = at->first_column * v->n_in;

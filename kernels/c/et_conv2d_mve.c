@@ -79,7 +79,7 @@ ET_INLINE void four_pixels(const int8_t *const at[PIXELS], const int8_t *w, cons
 typedef struct {
     const et_window *window;
     const int8_t *x;
-    int8_t *strip;           /* the rows under the kernel with their padding, or NULL: kernel 1 x 1 */
+    int8_t *strip;           /* rows under the kernel, padded; NULL with a kernel of 1 x 1 */
     int8_t *column;          /* room for what one pixel sees */
     const uint32_t *offsets; /* in the strip, of each word of a column; NULL: not whole words */
     int32_t pitch, n;        /* bytes of a row of the strip, and of a column */
@@ -115,7 +115,8 @@ ET_INLINE const int8_t *column_of(const source *s, const int8_t *at) {
     return s->column;
 }
 
-/* One channel of a pixel whose column lies in registers; the last vector overlaps the one before. */
+/* One channel of a pixel whose column lies in registers; the last vector overlaps the one
+ * before. */
 #define COLUMN_DOT(sum)                                  \
     do {                                                 \
         int8x16_t v;                                     \
@@ -246,18 +247,21 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
     const int32_t columns = (v->out_width - 1) * v->stride_right + v->kernel_width;
     const int point = v->kernel_height * v->kernel_width == 1 && v->top == 0 && v->left == 0 &&
                       columns <= v->width && (v->out_height - 1) * v->stride_down < v->height;
+    if (n <= SHORT && pixels >= PIXELS) {
+        image_of_four(x, w, start, x_zero_point, output, y, v, scratch, point);
+        et_activate_mve(output, y, pixels * v->n_out);
+        return 1;
+    }
     int8_t *column = scratch, *strip = column + (n + 15) / 16 * 64;
     uint32_t *offsets = (uint32_t *)scratch + (n + 15) / 16 * 4;
     source s = {v, x, point ? NULL : strip, column, NULL, columns * v->n_in, n, x_zero_point};
     if (!point)
         repeat(strip, x_zero_point, v->kernel_height * s.pitch);
-    if (!point && v->n_in % 4 == 0 && n >= 16) {
+    if (!point && v->n_in % 4 == 0 && n > SHORT) {
         set_offsets(offsets, &s);
         s.offsets = offsets;
     }
-    if (n <= SHORT && pixels >= PIXELS)
-        image_of_four(x, w, start, x_zero_point, output, y, v, scratch, point);
-    else if (v->n_out % 4 != 0 || n <= SHORT || n > SHORT * COLUMN_MAX)
+    if (v->n_out % 4 != 0 || n <= SHORT || n > SHORT * COLUMN_MAX)
         image(&s, w, start, output, y, 0);
     else if (n > 4 * SHORT)
         image(&s, w, start, output, y, 5);

@@ -10,7 +10,7 @@ enum { KERNEL = 3, CHANNELS = 8, ROWS = 4 };
 
 typedef struct {
     const et_window *window;
-    int8_t *planes;      /* [CHANNELS][ROWS][pitch]; rows r and r + 1 change places with the others */
+    int8_t *planes;      /* [CHANNELS][ROWS][pitch]; the two pairs of rows change places */
     int32_t pitch, half; /* bytes of a row; with stride 2 odd columns follow even ones, at half */
     int32_t zero_point;
 } strip;
@@ -120,9 +120,11 @@ ET_INLINE void one_row(const channel *c, const int8_t *a0, const int8_t *b0, int
     __asm__ volatile(
         "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\t"
         LINE("a0", "odd0", "0", "8") LINE("a1", "odd1", "12", "20") LINE("b0", "odd2", "24", "32")
-        SCALE REQUANTIZE("q0") "vstrb.32 q0,[%[y],%q[apart]]\n\tldr %[w2],[%[c],#52]\n\tadd %[y],%[y],%[w2]\n\tletp lr,1b"
+        SCALE REQUANTIZE("q0") "vstrb.32 q0,[%[y],%q[apart]]\n\t"
+        "ldr %[w2],[%[c],#52]\n\tadd %[y],%[y],%[w2]\n\tletp lr,1b"
         : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [odd0] "+l"(odd0), [odd1] "+l"(odd1),
-          [odd2] "+l"(odd2), [y] "+r"(y), "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
+          [odd2] "+l"(odd2), [y] "+r"(y), "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1),
+          [w2] "=&r"(w2)
         : [c] "r"(c), [apart] "w"(apart)
         : "q0", "q2", "q3", "cc", "memory");
 }
@@ -151,11 +153,13 @@ static void eight_channels(const strip *s, const int8_t *x, const int8_t *w, con
         const int8_t *a = s->planes + above * pitch, *b = s->planes + (2 - above) * pitch;
         int8_t *to = y;
         const int32_t down = p + 1 < v->out_height ? row : 0;
-        for (const channel *k = c; k != c + CHANNELS; k++, a += ROWS * pitch, b += ROWS * pitch, to++) {
+        for (const channel *k = c; k != c + CHANNELS; k++, to++) {
             if (stride == 1)
                 two_rows(k, a, b, pitch, to, columns, n_out, down);
             else
                 one_row(k, a, b, pitch, half, to, columns, n_out);
+            a += ROWS * pitch;
+            b += ROWS * pitch;
         }
         above = 2 - above;
     }

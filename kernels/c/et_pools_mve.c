@@ -47,8 +47,9 @@ int et_add_fast(const int8_t *a, et_term a_term, const int8_t *b, et_term b_term
         const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
         const int32x4_t sum = vaddq_s32(scale(a + i, a_term, a_away, lanes),
                                         scale(b + i, b_term, b_away, lanes));
-        vstrbq_p_s32(
-            y + i, et_requantize4_n(sum, y_term.multiplier, y_term.shift, y_term.zero_point), lanes);
+        const int32x4_t scaled =
+            et_requantize4_n(sum, y_term.multiplier, y_term.shift, y_term.zero_point);
+        vstrbq_p_s32(y + i, scaled, lanes);
     }
     const et_output activation = {NULL, NULL, 0, low, high};
     et_activate_mve(&activation, y, n);
