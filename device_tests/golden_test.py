@@ -43,7 +43,8 @@ def rescale_cases():
 def update_cases(rng):
     """Gradients from nothing to the ends of int32; sums that hit 2**32; weights at their ends.
 
-    Of rows of 595 weights each fourth begins a word, as the fast forms ask, and has a tail.
+    Of rows of 595 weights each fourth begins a word, as the fast forms ask, and has a tail. In the
+    first one steps hardly saturate.
     """
     grad = np.concatenate(
         [rng.integers(-(2**k), 2**k, (16, 85)) for k in (1, 8, 15, 20, 24, 28, 31)], axis=1
@@ -52,7 +53,7 @@ def update_cases(rng):
     w = rng.integers(-127, 128, grad.shape).astype(np.int8)
     w[:, ::5], w[:, 2::5] = 127, -127
     multiplier = np.array(
-        [2**10, 0, 1, INT32_MAX, 2**16, 2**23, 2**30, 1,
+        [400, 0, 1, INT32_MAX, 2**16, 2**23, 2**30, 1,
          2**22, 2**10, 2**16, 0, 2**23 - 1, 2**23, 2**30, INT32_MAX], np.int32
     )  # fmt: skip
     return w, grad, multiplier
