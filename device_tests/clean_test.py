@@ -27,12 +27,12 @@ TARGETS = {
 }  # fmt: skip
 
 
-def compile_all(command, folder):
+def compile_all(command, folder, form=()):
     for name, text in sources().items():
         (folder / name).write_bytes(text)
 
     def compile_one(path):
-        call = [*command, *FLAGS, "-c", path.name, "-o", f"{path.stem}.o"]
+        call = [*command, *FLAGS, *form, "-c", path.name, "-o", f"{path.stem}.o"]
         done = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=False)
         return f"{path.name}: {done.stderr}" if done.returncode or done.stderr else ""
 
@@ -42,10 +42,16 @@ def compile_all(command, folder):
 
 @pytest.mark.skipif(not shutil.which(GCC), reason=f"{GCC} is missing: {CURES[GCC]}")
 @pytest.mark.parametrize(
-    ("core", "form"), [*((core, ()) for core in CORES), ("m55", ("-DET_PLAIN",))]
+    ("core", "form"),
+    [
+        *((core, ()) for core in CORES),
+        ("m55", ("-DET_PLAIN",)),
+        ("m4", ("-O0",)),
+        ("m55", ("-O0",)),
+    ],
 )
 def test_gcc_has_nothing_to_say(core, form, tmp_path):
-    assert compile_all((GCC, *CORES[core], "-mthumb", *form), tmp_path) == []
+    assert compile_all((GCC, *CORES[core], "-mthumb"), tmp_path, form) == []
 
 
 @pytest.mark.skipif(not find_spec("ziglang"), reason=f"ziglang is missing: {CURES['ziglang']}")

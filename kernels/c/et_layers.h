@@ -14,12 +14,14 @@
 
 #include "et_fixed.h"
 
-/* Which forms are compiled; define ET_PLAIN for the plain loops alone, also where nothing is
- * optimized (-O0): compilers lack the registers for the others then. */
-#if !defined(ET_PLAIN) && defined(__ARM_FEATURE_MVE)
+/* Which forms are compiled: the plain loops alone where ET_PLAIN is defined, and where nothing is
+ * optimized (-O0), because compilers lack the registers for the others then. */
+#if !defined(ET_PLAIN) && defined(__OPTIMIZE__)
+#if defined(__ARM_FEATURE_MVE)
 #define ET_HELIUM
-#elif !defined(ET_PLAIN) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define ET_DSP
+#endif
 #endif
 
 /* Bytes of scratch memory.
