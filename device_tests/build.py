@@ -26,7 +26,7 @@ def build(
 ) -> Program:
     """Compile and link sources that define `support/frames.h`.
 
-    Objects are kept in the folder and used again for equal sources.
+    Objects are kept in the folder and used again for equal sources, by several processes at once.
 
     Args:
         name: of the board.
@@ -46,7 +46,7 @@ def build(
     place = folder / _digest(repr(command), headers)
     place.mkdir(parents=True, exist_ok=True)
     for file, text in headers.items():
-        (place / file).write_bytes(text)
+        _put(place / file, text)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(
             pool.map(
@@ -55,7 +55,7 @@ def build(
             )
         )
     program = Program(name, board, place / f"{_digest(*objects)}.elf")
-    _call(name, [*command, *objects, *_link(board, place), "-o", program.path.name], place)
+    _make(name, [*command, *objects, *_link(board, place)], program.path)
     return program
 
 
@@ -86,7 +86,7 @@ def _link(board: Board, place: Path) -> list[str]:
         names = ("run", "in", "out", "in_size", "out_size")
         exports = [f"-Wl,--export=frame_{name}" for name in names]
         return ["-nostdlib", "-Wl,--no-entry", "-Wl,--export=__heap_base", *exports]
-    (place / "memory.ld").write_text(memory_map(board))
+    _put(place / "memory.ld", memory_map(board).encode())
     script = ["-nostdlib", f"-Wl,-T,{SUPPORT / 'board.ld'}", f"-L{place}", "-Wl,--gc-sections"]
     if board.kind == "qemu":
         return [*script, "-lgcc"]
@@ -107,21 +107,32 @@ def memory_map(board: Board) -> str:
 def _object(name: str, command: list[str], place: Path, file: str, text: bytes) -> str:
     """Compile a file, or find what was compiled before."""
     stem = f"{Path(file).stem}-{_digest(text)}"
-    if not (place / f"{stem}.o").is_file():
-        (place / f"{stem}.c").write_bytes(text)
-        unfinished = f"{stem}.{os.getpid()}.o"
-        _call(name, [*command, "-I.", "-c", f"{stem}.c", "-o", unfinished], place)
-        (place / unfinished).replace(place / f"{stem}.o")
+    _put(place / f"{stem}.c", text)
+    _make(name, [*command, "-I.", "-c", f"{stem}.c"], place / f"{stem}.o")
     return f"{stem}.o"
 
 
-def _call(name: str, command: list[str], folder: Path) -> None:
+def _put(path: Path, text: bytes) -> None:
+    """Write a file whole, unless it is there: its name, or its folder's, says what is in it."""
+    if not path.is_file():
+        unfinished = path.with_name(f"{os.getpid()}-{path.name}")
+        unfinished.write_bytes(text)
+        unfinished.replace(path)
+
+
+def _make(name: str, command: list[str], path: Path) -> None:
+    """Have a compiler make a file whole, unless it is there."""
+    if path.is_file():
+        return
+    unfinished = path.with_name(f"{os.getpid()}-{path.name}")
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, check=False, errors="replace"
-    )
+        [*command, "-o", unfinished.name], cwd=path.parent, capture_output=True, text=True,
+        check=False, errors="replace",
+    )  # fmt: skip
     if done.returncode:
         said = "\n".join(done.stderr.strip().splitlines()[:20])
         raise BoardError(f"cannot build for {name}: {command[0]} says\n{said}")
+    unfinished.replace(path)
 
 
 def _digest(*parts: object) -> str:

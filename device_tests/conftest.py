@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -30,5 +31,8 @@ def board(request):
 
 @pytest.fixture(scope="session")
 def objects(tmp_path_factory) -> Path:
-    """Where programs are built; equal sources are compiled once a session."""
-    return tmp_path_factory.mktemp("objects")
+    """Where programs are built; equal sources are compiled once, also by several workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "objects"
+    folder.mkdir(exist_ok=True)
+    return folder

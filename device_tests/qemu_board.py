@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ FAULT = 99
 def run(
     program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
 ) -> list[Reply]:
-    """Start the machine, which reads in.bin and writes out.bin; see `run.run`."""
+    """Start the machine, which reads in.bin and writes out.bin and stack.bin; see `run.run`."""
     size = read_elf(program.path).symbols["frame_in"][1]
     for frame in frames:
         if len(frame) != size:
@@ -52,10 +53,11 @@ def run(
         if done.returncode:
             raise _fault(program, done.returncode, done.stderr + done.stdout)
         out = (folder / "out.bin").read_bytes()
+        stacks = struct.unpack(f"<{len(frames)}I", (folder / "stack.bin").read_bytes())
         counts = [int(n) for n in (folder / "counts").read_text().split()] if count else None
     size = len(out) // max(len(frames), 1)
     return [
-        Reply(out[i * size : (i + 1) * size], counts[i] if counts else None)
+        Reply(out[i * size : (i + 1) * size], counts[i] if counts else None, stacks[i])
         for i in range(len(frames))
     ]
 
