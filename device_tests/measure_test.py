@@ -22,11 +22,11 @@ def test_bytes_of_a_network_are_measured(board, objects):
         return
     files = to_c(model, "net", rule, batch, SEED)
     saved = int(re.search(rb"NET_SAVED = (\d+)", files["net.h"])[1])
-    arena = int(re.search(rb"uint8_t bytes\[(\d+)\];\n\} arena", files["net.c"])[1])
-    assert found.arena == -(-arena // 8) * 8
+    arenas = {int(n) for n in re.findall(rb"ARENA_BYTES = (\d+)", files["net.c"])}
+    assert found.arena in {-(-n // 8) * 8 for n in arenas}
     assert saved <= found.state <= saved + 16  # alignment, and what the start-up code keeps
     weights = sum(params.w.nbytes for params in model.params.values())
-    assert weights < found.flash - found.code < 3 * weights
+    assert weights < found.flash - found.code < 4 * weights
     assert 4000 < found.code < 40_000
     assert 256 < found.stack < STACK_BYTES // 2
     assert found.ram == found.state + found.arena + found.stack

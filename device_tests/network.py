@@ -1,6 +1,7 @@
 """Exported networks on boards: the frames of `support/driver.c`."""
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,17 +14,28 @@ from edgetrain.exporters.to_c import to_c
 from edgetrain.model import Model
 from edgetrain.rules import Rule
 
-INIT, TRAIN, INFER = range(3)
+INIT, TRAIN, INFER, SAVE, LOAD, TENSOR = range(6)
+DRIVER = ("driver.c", "flash.h", "power.c")
+ALWAYS = -1
+"""Steps of power of a save that is not cut."""
+SHOWN = 64
+"""Bytes of a tensor in the answer to TENSOR."""
+HEADER = struct.Struct("<iiIIiIII")
 
 
 class Answer(NamedTuple):
     """What the driver says after each frame.
 
     Attributes:
-        status: et_status of the call.
+        status: et_status or et_store_status of the call; of TENSOR the tensor's bytes.
         loss: of a training step, Q10.
-        trace: CRC-32 of parameters and state, as `edgetrain.state.trace`; 0 without traces.
+        trace: CRC-32 of parameters and state, as `edgetrain.state.trace`; 0 without traces; of
+            TENSOR the tensor's CRC-32.
         saturated: updates that were saturated so far.
+        slot: of the newest record after SAVE and LOAD, -1 without one; this and what follows stay
+            as they are until the next.
+        saves: number of the newest save.
+        erases: of every page of each slot.
         y: int8 (outputs,), of an inference.
     """
 
@@ -31,6 +43,9 @@ class Answer(NamedTuple):
     loss: int
     trace: str
     saturated: int
+    slot: int
+    saves: int
+    erases: tuple[int, int]
     y: Int8
 
 
@@ -39,27 +54,32 @@ def build_network(
     traced: bool = True,
 ) -> Program:  # fmt: skip
     """Export a network with a learning rule and build it with the driver for a board."""
-    sources = to_c(model, "net", rule, batch, seed)
-    sources["driver.c"] = (SUPPORT / "driver.c").read_bytes()
     flags = ("-O2", "-DEDGETRAIN_TRACE") if traced else ("-O2",)
+    sources = to_c(model, "net", rule, batch, seed) | support(*DRIVER, "flash.c")
     return build(board, sources, folder, flags=flags)
 
 
+def support(*names: str) -> dict[str, bytes]:
+    """Return files of `support/` by name."""
+    return {name: (SUPPORT / name).read_bytes() for name in names}
+
+
 def question(model: Model, batch: int, command: int, x: Int8 | None = None,
-             y: Ints | None = None) -> bytes:  # fmt: skip
+             y: Ints | Sequence[int] = ()) -> bytes:  # fmt: skip
     """Write a frame: command, targets, samples; what is not given is 0.
 
     Args:
         model: the network.
         batch: samples of a training step.
-        command: INIT, TRAIN or INFER.
+        command: INIT, TRAIN, INFER, SAVE, LOAD or TENSOR.
         x: int8 (batch, ...) to train, (1, ...) to infer.
-        y: labels (batch,), or Q10 targets (batch, outputs).
+        y: labels (batch,), or Q10 targets (batch, outputs); for SAVE the steps of power, or
+            ALWAYS; for TENSOR its number and an offset.
     """
     inputs, outputs = int(np.prod(model.graph.input_shape)), model.graph.output_size
-    targets, samples = np.zeros(batch * outputs, "<i4"), np.zeros(batch * inputs, np.int8)
-    if y is not None:
-        targets[: y.size] = y.ravel()
+    numbers = np.asarray(y, "<i4").ravel()
+    targets, samples = np.zeros(max(batch * outputs, 2), "<i4"), np.zeros(batch * inputs, np.int8)
+    targets[: numbers.size] = numbers
     if x is not None:
         samples[: x.size] = x.ravel()
     frame = struct.pack("<i", command) + targets.tobytes() + samples.tobytes()
@@ -68,6 +88,13 @@ def question(model: Model, batch: int, command: int, x: Int8 | None = None,
 
 def answer(model: Model, reply: Reply) -> Answer:
     """Read the answer to a frame."""
-    status, loss, trace, saturated = struct.unpack_from("<iiII", reply.data)
-    y = np.frombuffer(reply.data, np.int8, model.graph.output_size, offset=16)
-    return Answer(status, loss, f"{trace:08x}", saturated, y)
+    status, loss, trace, saturated, slot, saves, *erases = HEADER.unpack_from(reply.data)
+    y = np.frombuffer(reply.data, np.int8, model.graph.output_size, HEADER.size)
+    return Answer(
+        status, loss, f"{trace:08x}", saturated, slot, saves, (erases[0], erases[1]), y
+    )  # fmt: skip
+
+
+def shown(reply: Reply) -> bytes:
+    """Return what the answer to TENSOR shows: SHOWN bytes, of which those of the tensor count."""
+    return reply.data[HEADER.size : HEADER.size + SHOWN]
