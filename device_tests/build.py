@@ -40,7 +40,7 @@ def build(
     board = board_named(name)
     if lacks := missing(board):
         raise BoardError(f"cannot build for {name}: {'; '.join(lacks)}")
-    texts = _support(board) | dict(sources)
+    texts = support(*_around(board)) | dict(sources)
     headers = {file: text for file, text in texts.items() if not file.endswith(".c")}
     command = [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
     place = folder / _digest(repr(command), headers)
@@ -59,17 +59,19 @@ def build(
     return program
 
 
-def _support(board: Board) -> dict[str, bytes]:
-    """Return what surrounds a program on a board."""
-    names = ["frames.h"]
-    if board.kind == "host":
-        names += ["host_main.c"]
-    else:
-        names += ["memory.c"]
-    if board.kind == "qemu":
-        arm = board.compiler[0].startswith("arm")
-        names += ["semihosting.h", "qemu_main.c", "arm_start.c" if arm else "riscv_start.c"]
+def support(*names: str) -> dict[str, bytes]:
+    """Return files of `support/` by name."""
     return {name: (SUPPORT / name).read_bytes() for name in names}
+
+
+def _around(board: Board) -> list[str]:
+    """Return the names of what surrounds a program on a board."""
+    if board.kind == "host":
+        return ["frames.h", "host_main.c"]
+    if board.kind != "qemu":
+        return ["frames.h", "memory.c"]
+    start = "arm_start.c" if board.compiler[0].startswith("arm") else "riscv_start.c"
+    return ["frames.h", "memory.c", "semihosting.h", "qemu_main.c", start]
 
 
 def _bare(board: Board) -> tuple[str, ...]:

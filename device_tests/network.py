@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edgetrain.arithmetic.rounding import Int8, Ints
-from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.device_tests.build import build, support
 from edgetrain.device_tests.program import Program, Reply
 from edgetrain.exporters.to_c import to_c
 from edgetrain.model import Model
@@ -57,11 +57,6 @@ def build_network(
     flags = ("-O2", "-DEDGETRAIN_TRACE") if traced else ("-O2",)
     sources = to_c(model, "net", rule, batch, seed) | support(*DRIVER, "flash.c")
     return build(board, sources, folder, flags=flags)
-
-
-def support(*names: str) -> dict[str, bytes]:
-    """Return files of `support/` by name."""
-    return {name: (SUPPORT / name).read_bytes() for name in names}
 
 
 def question(model: Model, batch: int, command: int, x: Int8 | None = None,
