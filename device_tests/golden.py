@@ -72,7 +72,7 @@ def header() -> bytes:
         [fixed.divide_by_power(v, int(e)) for v, e in zip(value, exponent, strict=True)]
     )
     acc, multiplier, shift = rescale_cases()
-    inputs = {"acc": acc, "multiplier": multiplier, "shift": shift}
+    inputs: dict[str, NDArray[Any]] = {"acc": acc, "multiplier": multiplier, "shift": shift}
     arrays |= {f"rescale_{name}": column.astype(np.int32) for name, column in inputs.items()}
     arrays["rescale_want"] = fixed.rescale(acc, multiplier, shift).astype(np.int32)
     arrays["requantize_want"] = fixed.requantize(acc, multiplier, shift, -5, -100, 120)
