@@ -1,6 +1,7 @@
 """Exported networks on boards: the frames of `support/driver.c`."""
 
 import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -55,8 +56,19 @@ def build_network(
 ) -> Program:  # fmt: skip
     """Export a network with a learning rule and build it with the driver for a board."""
     flags = ("-O2", "-DEDGETRAIN_TRACE") if traced else ("-O2",)
-    sources = to_c(model, "net", rule, batch, seed) | support(*DRIVER, "flash.c")
+    sources = export_network(model, rule, batch, seed) | support(*DRIVER, "flash.c")
     return build(board, sources, folder, flags=flags)
+
+
+def export_network(model: Model, rule: Rule, batch: int, seed: int) -> dict[str, bytes]:
+    """Export a network under the name that the driver knows."""
+    return to_c(model, "net", rule, batch, seed)
+
+
+def identity(model: Model, rule: Rule, batch: int, seed: int) -> int:
+    """Return the CRC-32 of an exported network: equal means that the same is trained the same."""
+    sources = export_network(model, rule, batch, seed)
+    return zlib.crc32(b"".join(sources[name] for name in sorted(sources)))
 
 
 def question(model: Model, batch: int, command: int, x: Int8 | None = None,

@@ -26,12 +26,14 @@ class Program:
     Attributes:
         name: of its board, for messages.
         board: what it was built for.
-        path: of the executable.
+        path: of the executable; not used where a board has it already.
+        identity: of the network in it, where a board is asked; see `network.identity`.
     """
 
     name: str
     board: Board
     path: Path
+    identity: int = 0
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,9 @@ FAULT = 99
 
 
 def run(
-    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
-) -> list[Reply]:
+    program: Program, frames: Sequence[bytes], *, count: bool = False, uncounted: int = 0,
+    timeout_s: float = 60,
+) -> list[Reply]:  # fmt: skip
     """Start the machine, which reads in.bin and writes out.bin and stack.bin; see `run.run`."""
     size = read_elf(program.path).symbols["frame_in"][1]
     for frame in frames:
@@ -54,12 +55,12 @@ def run(
             raise _fault(program, done.returncode, done.stderr + done.stdout)
         out = (folder / "out.bin").read_bytes()
         stacks = struct.unpack(f"<{len(frames)}I", (folder / "stack.bin").read_bytes())
-        counts = [int(n) for n in (folder / "counts").read_text().split()] if count else None
+        counts: list[int | None] = [None] * len(frames)
+        if count:
+            found = [int(n) for n in (folder / "counts").read_text().split()]
+            counts[uncounted:] = found[uncounted:]
     size = len(out) // max(len(frames), 1)
-    return [
-        Reply(out[i * size : (i + 1) * size], counts[i] if counts else None, stacks[i])
-        for i in range(len(frames))
-    ]
+    return [Reply(out[i * size : (i + 1) * size], counts[i], stacks[i]) for i in range(len(frames))]
 
 
 def _plugin(folder: Path) -> Path:

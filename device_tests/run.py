@@ -8,14 +8,16 @@ from edgetrain.device_tests.program import BoardError, Program, Reply
 
 
 def run(
-    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
-) -> list[Reply]:
+    program: Program, frames: Sequence[bytes], *, count: bool = False, uncounted: int = 0,
+    timeout_s: float = 60,
+) -> list[Reply]:  # fmt: skip
     """Give a program one frame after the other and return its replies.
 
     Args:
         program: of `build.build`.
         frames: each of the program's `frame_in_size` bytes.
         count: whether to count instructions, where the board can; it costs time.
+        uncounted: frames at the beginning that are not counted.
         timeout_s: seconds for all frames together; in Unicorn for each.
 
     Returns:
@@ -29,5 +31,7 @@ def run(
     if lacks := missing(program.board):
         raise BoardError(f"{program.name} cannot run here: {'; '.join(lacks)}")
     runner = import_module(f"edgetrain.device_tests.{program.board.kind}_board")
-    replies: list[Reply] = runner.run(program, frames, count=count, timeout_s=timeout_s)
+    replies: list[Reply] = runner.run(
+        program, frames, count=count, uncounted=uncounted, timeout_s=timeout_s
+    )
     return replies
