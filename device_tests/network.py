@@ -71,6 +71,20 @@ def identity(model: Model, rule: Rule, batch: int, seed: int) -> int:
     return zlib.crc32(b"".join(sources[name] for name in sorted(sources)))
 
 
+def firmware(model: Model, rule: Rule, batch: int, seed: int) -> dict[str, bytes]:
+    """Write what a board behind a serial port is to run; `support/serial.h` says what it lacks.
+
+    Returns:
+        Contents by file name.
+    """
+    files = export_network(model, rule, batch, seed)
+    files["net.h"] = b"#define EDGETRAIN_TRACE\n" + files["net.h"]
+    number = identity(model, rule, batch, seed)
+    files["identity.h"] = f"#define SERIAL_IDENTITY 0x{number:08x}u\n".encode()
+    files |= support(*DRIVER, "frames.h", "serial.h", "serial_main.c")
+    return files | {"flash.c": support("no_flash.c")["no_flash.c"]}
+
+
 def question(model: Model, batch: int, command: int, x: Int8 | None = None,
              y: Ints | Sequence[int] = ()) -> bytes:  # fmt: skip
     """Write a frame: command, targets, samples; what is not given is 0.

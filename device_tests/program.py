@@ -19,6 +19,10 @@ class BoardTimeoutError(BoardError):
     """A program did not come back in time."""
 
 
+class BoardLineError(BoardError):
+    """There is no line to a board, or another program behind it than there should be."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A linked program.

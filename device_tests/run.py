@@ -18,7 +18,7 @@ def run(
         frames: each of the program's `frame_in_size` bytes.
         count: whether to count instructions, where the board can; it costs time.
         uncounted: frames at the beginning that are not counted.
-        timeout_s: seconds for all frames together; in Unicorn for each.
+        timeout_s: seconds for all frames together; in Unicorn and over a serial line for each.
 
     Returns:
         A reply a frame.
@@ -26,6 +26,7 @@ def run(
     Raises:
         BoardFaultError: if the program faults or writes where nothing is.
         BoardTimeoutError: if it does not end in time.
+        BoardLineError: if the board at a serial port does not answer, or runs something else.
         BoardError: if the board lacks a tool or the emulator fails.
     """
     if lacks := missing(program.board):

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from edgetrain.device_tests.difference import Run, first_difference
 from edgetrain.device_tests.lesson import Lesson, Wanted, ask, inferences, walk, warm_up
 from edgetrain.device_tests.measure import Measured, measure
 from edgetrain.device_tests.network import INFER, build_network, export_network, identity
-from edgetrain.device_tests.program import BoardError, Program
+from edgetrain.device_tests.program import BoardError, BoardLineError, Program
 from edgetrain.device_tests.run import run
 from edgetrain.device_tests.saving import power_cuts
 
@@ -167,8 +167,9 @@ CHECKS: dict[str, Callable[[Bench], str]] = {
 
 
 def examine(
-    board: str, lesson: Lesson, folder: Path, timeout_s: float = 60
-) -> Iterator[Check | Verdict]:
+    board: str, lesson: Lesson, folder: Path, timeout_s: float = 60,
+    on_check: Callable[[int, int], None] = lambda done, total: None,
+) -> Verdict:  # fmt: skip
     """Run the suite on a board.
 
     Args:
@@ -176,9 +177,10 @@ def examine(
         lesson: a network, its rule and samples.
         folder: for programs; may be used again.
         timeout_s: seconds until a check counts as hanging.
+        on_check: called after each with how many are done, and how many there are.
 
-    Yields:
-        Every check as it ends; last, the verdict.
+    Raises:
+        BoardLineError: if there is no board at a serial port, or one with other firmware.
     """
     bench, checks = Bench(board, lesson, folder, timeout_s), []
     for name, check in CHECKS.items():
@@ -188,12 +190,14 @@ def examine(
             outcome, detail = "pass", check(bench)
         except Skip as reason:
             outcome, detail = "skip", str(reason)
+        except BoardLineError:
+            raise
         except (Fail, BoardError) as problem:
             outcome, detail = "fail", str(problem)
         checks.append(Check(name, outcome, detail, time.monotonic() - began))
-        yield checks[-1]
+        on_check(len(checks), len(CHECKS))
     verdict = Verdict(board, tuple(checks))
-    yield _numbers(bench, verdict) if verdict.passed else verdict
+    return _numbers(bench, verdict) if verdict.passed else verdict
 
 
 def _numbers(bench: Bench, verdict: Verdict) -> Verdict:
