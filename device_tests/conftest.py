@@ -22,11 +22,21 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def board(request):
-    if lacks := missing(BOARDS[request.param]):
-        end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
-        end(f"{request.param}: {'; '.join(lacks)}")
-    return request.param
+def need(request):
+    """Return a board; skip the test where it lacks a tool, or fail it with --all-boards."""
+
+    def check(name):
+        if lacks := missing(BOARDS[name]):
+            end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
+            end(f"{name}: {'; '.join(lacks)}")
+        return name
+
+    return check
+
+
+@pytest.fixture
+def board(request, need):
+    return need(request.param)
 
 
 @pytest.fixture(scope="session")

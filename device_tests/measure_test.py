@@ -5,7 +5,7 @@ import re
 from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.build import STACK_BYTES
 from edgetrain.device_tests.measure import measure
-from edgetrain.device_tests.network import build_network
+from edgetrain.device_tests.network import build_network, saved_bytes
 from edgetrain.device_tests.run import run
 from edgetrain.device_tests.training_test import RULES, SEED, expected, exported
 from edgetrain.exporters.to_c import to_c
@@ -21,7 +21,7 @@ def test_bytes_of_a_network_are_measured(board, objects):
         assert found is None
         return
     files = to_c(model, "net", rule, batch, SEED)
-    saved = int(re.search(rb"NET_SAVED = (\d+)", files["net.h"])[1])
+    saved = saved_bytes(files)
     arenas = {int(n) for n in re.findall(rb"ARENA_BYTES = (\d+)", files["net.c"])}
     assert found.arena in {-(-n // 8) * 8 for n in arenas}
     assert saved <= found.state <= saved + 16  # alignment, and what the start-up code keeps

@@ -1,8 +1,9 @@
 """Exported networks on boards: the frames of `support/driver.c`."""
 
+import re
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,6 +64,12 @@ def build_network(
 def export_network(model: Model, rule: Rule, batch: int, seed: int) -> dict[str, bytes]:
     """Export a network under the name that the driver knows."""
     return to_c(model, "net", rule, batch, seed)
+
+
+def saved_bytes(sources: Mapping[str, bytes]) -> int:
+    """Return the bytes of what a save of an exported network holds."""
+    (found,) = re.findall(rb"NET_SAVED = (\d+)", sources["net.h"])
+    return int(found)
 
 
 def identity(model: Model, rule: Rule, batch: int, seed: int) -> int:

@@ -14,7 +14,7 @@ pty = pytest.importorskip("pty", reason="there are no pseudo terminals")
 
 from edgetrain.architectures import mlp  # noqa: E402
 from edgetrain.device_tests import serial_board  # noqa: E402
-from edgetrain.device_tests.boards import BOARDS, board_named, missing  # noqa: E402
+from edgetrain.device_tests.boards import board_named  # noqa: E402
 from edgetrain.device_tests.build import build, support  # noqa: E402
 from edgetrain.device_tests.difference import first_difference  # noqa: E402
 from edgetrain.device_tests.lesson import draw  # noqa: E402
@@ -211,11 +211,8 @@ def test_a_port_or_speed_that_cannot_be_is_refused(name):
         board_named(name)
 
 
-def test_an_emulated_uart_trains_to_the_same_bits(request, objects):
-    if lacks := missing(BOARDS["qemu-cortex-m4"]):
-        end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
-        end("; ".join(lacks))
-    program = flashed(objects, "qemu-cortex-m4", "mps2")
+def test_an_emulated_uart_trains_to_the_same_bits(need, objects):
+    program = flashed(objects, need("qemu-cortex-m4"), "mps2")
     machine = subprocess.Popen(
         [*program.board.launcher, "-nographic", "-monitor", "none", "-serial", "pty",
          "-kernel", program.path],

@@ -13,7 +13,13 @@ from edgetrain.device_tests.boards import Board, board_named
 from edgetrain.device_tests.difference import Run, first_difference
 from edgetrain.device_tests.lesson import Lesson, Wanted, ask, inferences, walk, warm_up
 from edgetrain.device_tests.measure import Measured, measure
-from edgetrain.device_tests.network import INFER, build_network, export_network, identity
+from edgetrain.device_tests.network import (
+    INFER,
+    build_network,
+    export_network,
+    identity,
+    saved_bytes,
+)
 from edgetrain.device_tests.program import BoardError, BoardLineError, Program
 from edgetrain.device_tests.run import run
 from edgetrain.device_tests.saving import power_cuts
@@ -146,8 +152,7 @@ def _training(bench: Bench) -> str:
 def _saving(bench: Bench) -> str:
     lesson = bench.lesson
     sources = export_network(lesson.model, lesson.rule, lesson.batch, lesson.seed)
-    found = re.search(rb"NET_SAVED = (\d+)", sources["net.h"])
-    saving = power_cuts(lesson, int(found[1]) if found else 0, bench.run)
+    saving = power_cuts(lesson, saved_bytes(sources), bench.run)
     if not saving.has_flash:
         raise Skip("the firmware has no flash: see flash.c")
     if saving.problem:
