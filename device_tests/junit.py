@@ -1,11 +1,15 @@
 """Verdicts as JUnit XML, which continuous integration shows."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
 from edgetrain.device_tests.suite import Check, Verdict
+
+NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML cannot hold, as a program may print them."""
 
 
 def junit(verdicts: Sequence[Verdict]) -> bytes:
@@ -58,9 +62,10 @@ def _case(suite: ElementTree.Element, board: str, check: Check) -> None:
     case = ElementTree.SubElement(
         suite, "testcase", classname=board, name=check.name, time=f"{check.seconds:.3f}"
     )
+    detail = NO_XML.sub("?", check.detail)
     if check.outcome == "pass":
-        ElementTree.SubElement(case, "system-out").text = check.detail
+        ElementTree.SubElement(case, "system-out").text = detail
         return
     tag = "failure" if check.outcome == "fail" else "skipped"
-    told = ElementTree.SubElement(case, tag, message=check.detail.splitlines()[0])
-    told.text = check.detail
+    told = ElementTree.SubElement(case, tag, message=detail.partition("\n")[0])
+    told.text = detail
