@@ -15,7 +15,7 @@ from edgetrain.data import load
 from edgetrain.device_tests.boards import BOARDS, board_named, missing
 from edgetrain.device_tests.junit import junit, numbers
 from edgetrain.device_tests.lesson import Lesson, draw, take
-from edgetrain.device_tests.network import firmware
+from edgetrain.device_tests.network import export_network, firmware
 from edgetrain.device_tests.suite import Verdict, examine
 from edgetrain.errors import BackendError
 from edgetrain.evaluate import targets
@@ -80,6 +80,7 @@ def run_suite(
     form = {"weights": weights, "train": options.selection(layers), "batch": batch}
     asked = {"blocks": blocks and options.choice(blocks), "space": space}
     learns = make_rule(rule, network, learning_rate, form, asked)
+    export_network(network, learns, batch, seed)  # what cannot be C is refused at once
     if write_firmware is not None:
         _write(write_firmware, firmware(network, learns, batch, seed), json)
         return
