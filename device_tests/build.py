@@ -2,9 +2,11 @@
 
 import hashlib
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from edgetrain.device_tests.boards import Board, board_named, missing
@@ -41,19 +43,12 @@ def build(
     if lacks := missing(board):
         raise BoardError(f"cannot build for {name}: {'; '.join(lacks)}")
     texts = support(*_around(board)) | dict(sources)
-    headers = {file: text for file, text in texts.items() if not file.endswith(".c")}
     command = [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
-    place = folder / _digest(repr(command), headers)
+    place = folder / f"{name}-{_digest(command)}"
     place.mkdir(parents=True, exist_ok=True)
-    for file, text in headers.items():
-        _put(place / file, text)
+    compile_one = partial(_object, name, command, place, texts)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(
-            pool.map(
-                lambda item: _object(name, command, place, *item),
-                [(file, text) for file, text in texts.items() if file.endswith(".c")],
-            )
-        )
+        objects = list(pool.map(compile_one, [file for file in texts if file.endswith(".c")]))
     program = Program(name, board, place / f"{_digest(*objects)}.elf")
     _make(name, [*command, *objects, *_link(board, place)], program.path)
     return program
@@ -106,12 +101,23 @@ def memory_map(board: Board) -> str:
     return "MEMORY {\n" + "\n".join(lines) + "\n}\n"
 
 
-def _object(name: str, command: list[str], place: Path, file: str, text: bytes) -> str:
-    """Compile a file, or find what was compiled before."""
-    stem = f"{Path(file).stem}-{_digest(text)}"
-    _put(place / f"{stem}.c", text)
-    _make(name, [*command, "-I.", "-c", f"{stem}.c"], place / f"{stem}.o")
-    return f"{stem}.o"
+def _object(
+    name: str, command: list[str], folder: Path, texts: Mapping[str, bytes], file: str
+) -> str:
+    """Compile a file, or find what was compiled before of it and the headers that it includes."""
+    needed = {file: texts[file]}
+    queue = [file]
+    while queue:
+        included = re.findall(rb'#include "(.+)"', texts[queue.pop()])
+        new = [header for header in map(bytes.decode, included) if header not in needed]
+        needed |= {header: texts[header] for header in new if header in texts}
+        queue += [header for header in new if header in texts]
+    place = folder / f"{Path(file).stem}-{_digest(needed)}"
+    place.mkdir(exist_ok=True)
+    for part, text in needed.items():
+        _put(place / part, text)
+    _make(name, [*command, "-c", file], place / f"{Path(file).stem}.o")
+    return f"{place.name}/{Path(file).stem}.o"
 
 
 def _put(path: Path, text: bytes) -> None:
