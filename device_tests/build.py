@@ -43,15 +43,36 @@ def build(
     if lacks := missing(board):
         raise BoardError(f"cannot build for {name}: {'; '.join(lacks)}")
     texts = support(*_around(board)) | dict(sources)
-    command = [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
+    place, objects = compile_all(name, texts, folder, flags=flags)
+    program = Program(name, board, place / f"{_digest(*objects)}.elf")
+    _make(name, [*_command(board, flags), *objects, *_link(board, place)], program.path)
+    return program
+
+
+def compile_all(
+    name: str, sources: Mapping[str, bytes], folder: Path, *, flags: Sequence[str] = ("-O2",)
+) -> tuple[Path, list[str]]:
+    """Compile sources for a board; return a folder, and the paths of the objects in it.
+
+    Args:
+        name: of the board.
+        sources: as for `build`, which adds what surrounds them.
+        folder: as for `build`.
+        flags: as for `build`.
+
+    Raises:
+        BoardError: if the compiler refuses the sources; with what it says.
+    """
+    command = _command(board_named(name), flags)
     place = folder / f"{name}-{_digest(command)}"
     place.mkdir(parents=True, exist_ok=True)
-    compile_one = partial(_object, name, command, place, texts)
+    compile_one = partial(_object, name, command, place, sources)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_one, [file for file in texts if file.endswith(".c")]))
-    program = Program(name, board, place / f"{_digest(*objects)}.elf")
-    _make(name, [*command, *objects, *_link(board, place)], program.path)
-    return program
+        return place, list(pool.map(compile_one, [f for f in sources if f.endswith(".c")]))
+
+
+def _command(board: Board, flags: Sequence[str]) -> list[str]:
+    return [*board.compiler, *board.flags, "-std=c99", *WARNINGS, *flags, *_bare(board)]
 
 
 def support(*names: str) -> dict[str, bytes]:
