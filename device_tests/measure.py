@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgetrain.device_tests.elf import read_elf
 from edgetrain.device_tests.program import Program, Reply
 
 KERNEL = "et_"
@@ -47,6 +46,8 @@ def measure(program: Program, replies: Sequence[Reply] = ()) -> Measured | None:
     """
     if program.board.kind not in ("unicorn", "qemu"):
         return None
+    from edgetrain.device_tests.elf import read_elf  # needs a tool, which other boards do not
+
     elf = read_elf(program.path)
     code = elf.region("flash")
     start, stop = (elf.symbols[f"__data_{end}"][0] for end in ("start", "end"))

@@ -1,9 +1,11 @@
 """`edgetrain test-device`: verdicts, numbers, files, and one clear sentence for what cannot be."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from edgetrain.device_tests import network
 from edgetrain.device_tests.boards import BOARDS, missing
 
+ROOT = Path(__file__).parent.parent.parent
 needs_cc = pytest.mark.skipif(bool(missing(BOARDS["host"])), reason="needs a C compiler called cc")
 needs_core = pytest.mark.skipif(
     bool(missing(BOARDS["cortex-m4"])), reason="needs edgetrain[device]"
@@ -104,6 +107,23 @@ def test_the_boards_are_listed(report, edgetrain):
     code, out, _ = edgetrain("test-device", "--list")
     assert code == 0
     assert all(name in out for name in BOARDS)
+
+
+def test_nothing_of_the_extra_is_needed_to_start(folder):
+    tools = ("unicorn", "elftools", "wasmtime", "serial", "ziglang")
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({tools}))\n"
+        "from edgetrain.__main__ import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "test-device", "--list", "--json"], cwd=folder, text=True,
+        capture_output=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lacks = json.loads(done.stdout)["boards"]
+    assert [line.partition(" ")[0] for line in lacks["cortex-m4"]] == [
+        "ziglang", "unicorn", "elftools",
+    ]  # fmt: skip
 
 
 def test_what_is_missing_is_asked_for(refused, small):
