@@ -1,7 +1,7 @@
 """Where a board first differs from NumPy: the step, the tensor and the index."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -31,22 +31,23 @@ def first_difference(lesson: Lesson, wants: Sequence[Wanted], run: Run) -> str:
     frames = [want.frame for want in wants]
     for i, (want, reply) in enumerate(zip(wants, run(frames), strict=True)):
         found = answer(lesson.model, reply)
-        if difference := _difference(want, found):
-            return f"{want.name}: {difference}"
-        if found.trace != want.trace:
-            return f"{want.name}: {_tensor(lesson, frames[: i + 1], run)}"
+        differences = list(_differences(want, found))
+        if found.trace != want.trace and not found.status:
+            differences.insert(0, _tensor(lesson, frames[: i + 1], run))
+        if differences:
+            return f"{want.name}: {'; '.join(differences)}"
     return ""
 
 
-def _difference(want: Wanted, found: Answer) -> str:
+def _differences(want: Wanted, found: Answer) -> Iterator[str]:
     """Compare all but the trace."""
     if found.status:
-        return f"the board returns status {found.status}"
+        yield f"the board returns status {found.status}"
+        return
     if want.y is not None and (found.y != want.y).any():
-        return f"output {compare(want.y, found.y)}"
+        yield f"output {compare(want.y, found.y)}"
     if found.loss != want.loss:
-        return f"the board's loss is {found.loss}, NumPy's {want.loss} (Q10)"
-    return ""
+        yield f"the board's loss is {found.loss}, NumPy's {want.loss} (Q10)"
 
 
 def _tensor(lesson: Lesson, frames: Sequence[bytes], run: Run) -> str:

@@ -189,26 +189,34 @@ def examine(
     """
     bench, checks = Bench(board, lesson, folder, timeout_s), []
     for name, check in CHECKS.items():
-        began = time.monotonic()
-        outcome: Outcome
-        try:
-            outcome, detail = "pass", check(bench)
-        except Skip as reason:
-            outcome, detail = "skip", str(reason)
-        except BoardLineError:
-            raise
-        except (Fail, BoardError) as problem:
-            outcome, detail = "fail", str(problem)
-        checks.append(Check(name, outcome, detail, time.monotonic() - began))
+        checks.append(_outcome(bench, name, check))
         on_check(len(checks), len(CHECKS))
     verdict = Verdict(board, tuple(checks))
-    return _numbers(bench, verdict) if verdict.passed else verdict
+    if not verdict.passed or bench.board.kind == "serial":
+        return verdict
+    try:
+        return _numbers(bench, verdict)
+    except BoardError as problem:
+        failed = Check("instructions and bytes", "fail", str(problem), 0.0)
+        return Verdict(board, (*verdict.checks, failed))
+
+
+def _outcome(bench: Bench, name: str, check: Callable[[Bench], str]) -> Check:
+    began = time.monotonic()
+    outcome: Outcome
+    try:
+        outcome, detail = "pass", check(bench)
+    except Skip as reason:
+        outcome, detail = "skip", str(reason)
+    except BoardLineError:
+        raise
+    except (Fail, BoardError) as problem:
+        outcome, detail = "fail", str(problem)
+    return Check(name, outcome, detail, time.monotonic() - began)
 
 
 def _numbers(bench: Bench, verdict: Verdict) -> Verdict:
     """Count and measure the program without traces, as it would be flashed."""
-    if bench.board.kind == "serial":
-        return verdict
     program = bench.program(traced=False)
     frames = [want.frame for want in bench.lessons[1][: 1 + len(bench.lesson.batches)]]
     frames.append(ask(bench.lesson, INFER, bench.lesson.samples[:1]))

@@ -95,15 +95,20 @@ def run_suite(
                 _show(verdicts[-1])
     if junit_file:
         write_whole(junit_file, junit(verdicts))
-    passed = all(verdict.passed for verdict in verdicts)
-    if json:
-        report({"passed": passed, "boards": {v.board: _values(v) for v in verdicts}}, True)
-    elif any(map(numbers, verdicts)):
-        heads = ("board", *(name.partition("_")[0] for name in NUMBERS))
-        rows = [_row(verdict) for verdict in verdicts if numbers(verdict)]
-        table("instructions of an inference and a step, and bytes", heads, rows)
-    if not passed:
+    _sum_up(verdicts, json)
+    if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
+
+
+def _sum_up(verdicts: list[Verdict], json: bool) -> None:
+    """Print what was counted and measured, or all as JSON."""
+    if json:
+        passed = all(verdict.passed for verdict in verdicts)
+        report({"passed": passed, "boards": {v.board: _values(v) for v in verdicts}}, True)
+        return
+    heads = ("board", *(name.partition("_")[0] for name in NUMBERS))
+    if rows := [_row(verdict) for verdict in verdicts if numbers(verdict)]:
+        table("instructions of an inference and a step, and bytes", heads, rows)
 
 
 def _list(json: bool) -> None:
@@ -124,7 +129,9 @@ def _chosen(board: str) -> list[str]:
         BackendError: if a tool is missing; with the command that brings it.
     """
     if board == ALL:
-        return [name for name, found in BOARDS.items() if not missing(found)]
+        if ready := [name for name, found in BOARDS.items() if not missing(found)]:
+            return ready
+        raise BackendError("no board can run here: pip install 'edgetrain[device]'")
     if lacks := missing(board_named(board)):
         raise BackendError(f"{board} cannot run here: {'; '.join(lacks)}")
     return [board]

@@ -139,6 +139,8 @@ def test_an_unknown_board_is_answered_with_the_known(refused, small):
 def test_a_missing_tool_is_named_with_its_cure(refused, small, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert "cc is missing: apt-get install gcc" in refused(small, "--board", "host")
+    monkeypatch.setattr("edgetrain.device_tests.boards.find_spec", lambda name: None)
+    assert "no board can run here" in refused(small, "--board", "all")
     sentence = refused(small, "--board", "qemu-cortex-m4")
     assert "arm-none-eabi-gcc is missing: apt-get install gcc-arm-none-eabi" in sentence
     assert "qemu-system-arm is missing: apt-get install qemu-system-arm" in sentence
