@@ -10,7 +10,7 @@ from edgetrain import fixed
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.device_tests.network import INFER, INIT, TRAIN, question
 from edgetrain.errors import DataError
-from edgetrain.inference import output
+from edgetrain.exporters.to_c import answer
 from edgetrain.model import Model
 from edgetrain.rules import MonoForward, Rule
 from edgetrain.state import State, trace
@@ -123,7 +123,7 @@ def inferences(lesson: Lesson, model: Model, state: State) -> Iterator[Wanted]:
     """Return every sample and what a network makes of it."""
     crc = trace(model, state)
     for i, x in enumerate(lesson.samples):
-        y = output(model, x[None], fixed).ravel()
+        y = answer(model, lesson.rule, state, x[None], fixed).ravel()
         yield Wanted(f"sample {i}", ask(lesson, INFER, x[None]), crc, y=y)
 
 

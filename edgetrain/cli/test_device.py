@@ -10,7 +10,7 @@ import typer
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, note, report, table
 from edgetrain.cli.folder import write_folder
-from edgetrain.cli.train import make_rule
+from edgetrain.cli.rule_options import accepts_rules, make_rule
 from edgetrain.data import load
 from edgetrain.device_tests.boards import BOARDS, board_named, missing
 from edgetrain.device_tests.junit import junit, numbers
@@ -28,6 +28,7 @@ NUMBERS = ("inference_instructions", "step_instructions", "flash_bytes", "code_b
            "state_bytes", "arena_bytes", "stack_bytes")  # fmt: skip
 
 
+@accepts_rules
 def run_suite(
     model: Annotated[
         Path | None, typer.Argument(help="An int8 model file, from `quantize` or `train`.")
@@ -40,12 +41,10 @@ def run_suite(
     rule: Annotated[str, typer.Option(help="What learns on the device.")] = "mono-forward",
     batch: Annotated[int, typer.Option(min=1, help="Samples of a training step.")] = 1,
     learning_rate: Annotated[str | None, typer.Option(help="Of the rule.")] = None,
-    weights: Annotated[str, typer.Option(help="w8, or w16 for int16 masters.")] = "w8",
-    layers: Annotated[
-        str, typer.Option("--train", help="all, a number of last layers, or names with commas.")
-    ] = "all",
-    blocks: Annotated[str | None, typer.Option(help="mono-forward: as `train` has it.")] = None,
-    space: Annotated[str | None, typer.Option(help="forward-gradient: activity, weight.")] = None,
+    schedule: Annotated[str, typer.Option(help="constant, linear or steps.")] = "constant",
+    schedule_steps: Annotated[
+        int | None, typer.Option(min=1, help="Over which a linear or steps schedule runs.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps, after any warm-up.")] = 20,
     samples: Annotated[int, typer.Option(min=1, help="To infer, before and after training.")] = 4,
     data: Annotated[
@@ -60,6 +59,7 @@ def run_suite(
     ] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
+    **asked: Any,
 ) -> None:
     """Run a model and its learning on a board and compare every bit with NumPy.
 
@@ -77,9 +77,12 @@ def run_suite(
         raise ValueError("give a model and --board NAME; --list lists the boards")
     chosen = _chosen(board) if board else []
     network = options.int8_model(model)
-    form = {"weights": weights, "train": options.selection(layers), "batch": batch}
-    asked = {"blocks": blocks and options.choice(blocks), "space": space}
-    learns = make_rule(rule, network, learning_rate, form, asked)
+    if schedule != "constant" and schedule_steps is None:
+        raise ValueError(f"--schedule {schedule} needs --schedule-steps, over which it runs")
+    learns = make_rule(
+        rule, network, learning_rate, asked, schedule=schedule, steps=schedule_steps or 0,
+        batch=batch,
+    )  # fmt: skip
     export_network(network, learns, batch, seed)  # what cannot be C is refused at once
     if write_firmware is not None:
         _write(write_firmware, firmware(network, learns, batch, seed), json)
