@@ -61,9 +61,15 @@ def _unicorn(target: str, cpu: str, core: str = "", *flags: str) -> Board:
 
 
 def _qemu_arm(
-    cpu: str, machine: str, *settings: str, flash: int = 0, ram: int = 0x20000000
+    cpu: str,
+    machine: str,
+    *settings: str,
+    flash: int = 0,
+    ram: int = 0x20000000,
+    abi: Literal["soft", "hard"] = "soft",
 ) -> Board:
-    flags = (f"-mcpu={cpu}", "-mthumb", "-mfloat-abi=soft")
+    """Return a machine of QEMU; Helium needs the ABI whose arguments may lie in its registers."""
+    flags = (f"-mcpu={cpu}", "-mthumb", f"-mfloat-abi={abi}")
     core = cpu.split("+")[0]
     globals_ = [word for setting in settings for word in ("-global", setting)]
     launcher = ("qemu-system-arm", "-M", machine, "-cpu", core, *globals_)
@@ -92,8 +98,8 @@ BOARDS = {
     "qemu-cortex-m4": _qemu_arm("cortex-m4", "mps2-an386"),
     "qemu-cortex-m7": _qemu_arm("cortex-m7", "mps2-an500"),
     "qemu-cortex-m33": _qemu_arm("cortex-m33", "mps2-an505", flash=0x10000000, ram=0x38000000),
-    # Without Helium, until kernels/c has its forms.
-    "qemu-cortex-m55": _qemu_arm("cortex-m55+nomve", "mps3-an547", ram=0x60000000),
+    "qemu-cortex-m55": _qemu_arm("cortex-m55", "mps3-an547", ram=0x60000000, abi="hard"),
+    "qemu-cortex-m55-nomve": _qemu_arm("cortex-m55+nomve", "mps3-an547", ram=0x60000000),
     "qemu-rv32imc": Board(
         "qemu", ("riscv64-unknown-elf-gcc",), ("-march=rv32imc", "-mabi=ilp32"),
         ("riscv64-unknown-elf-gcc", "qemu-system-riscv32", "elftools"),

@@ -19,7 +19,7 @@ UNGUARDED = {
     "qemu-cortex-m0": "a Cortex-M0 has no memory protection: cortex-m0 catches it",
 }
 SLACK = {"qemu-cortex-m3": 32, "qemu-cortex-m4": 32, "qemu-cortex-m7": 32, "qemu-cortex-m33": 32,
-         "qemu-cortex-m55": 32, "qemu-rv32imc": 4}  # fmt: skip
+         "qemu-cortex-m55": 32, "qemu-cortex-m55-nomve": 32, "qemu-rv32imc": 4}  # fmt: skip
 """Bytes to which the memory protection of a core rounds."""
 
 

@@ -28,7 +28,7 @@ from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
 
-SETTINGS = Settings(learning_rate=0.01)
+SETTINGS = Settings(learning_rate=0.01, batch=1)
 STEPS = 3
 RULES = {
     "mono_forward, two blocks": MonoForward(settings=SETTINGS, warmup=0),
@@ -62,7 +62,7 @@ def frozen(model: Model) -> Rule:
     """Return a rule that leaves all weights in flash but for the fewest that a rule can train."""
     graph = model.graph
     least = min(graph.trainable, key=lambda node: math.prod(graph.weight_shape(node)))
-    return Backprop(settings=Settings(learning_rate=0.01, train=(least.name,)))
+    return Backprop(settings=Settings(learning_rate=0.01, batch=1, train=(least.name,)))
 
 
 def counts(board: str, model: Model, rule: Rule, steps: int, folder: Path) -> list[int]:

@@ -95,8 +95,13 @@ __attribute__((used)) void start(void) {
     run_frames();
 }
 
+/* Helium is switched on before the first loop, which the compiler may have made of it. */
 __attribute__((naked, used)) void reset(void) {
-    __asm__ volatile("bl start");
+#if defined(__ARM_FEATURE_MVE)
+    __asm__ volatile("ldr r0,=0xE000ED88\n\tldr r1,[r0]\n\torr r1,r1,#0xf00000\n\t"
+                     "str r1,[r0]\n\tdsb\n\tisb");
+#endif
+    __asm__ volatile("bl start\n\t.ltorg");
 }
 
 __attribute__((naked, used)) void fault(void) {

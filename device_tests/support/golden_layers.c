@@ -4,13 +4,13 @@
 #include "et_pools.h"
 #include "frames.h"
 
-enum { DENSE, CONV, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD };
+enum { DENSE, CONV, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD, REQUANTIZE };
 
 /* One call of a kernel; arrays that it does not read are NULL. */
 typedef struct {
     int32_t kernel, batch, x_zero_point;
     const int8_t *x, *w;
-    const int32_t *b;
+    const int32_t *b; /* biases, or the accumulators to requantize */
     et_output output;
     et_window window; /* a dense layer uses n_in and n_out */
     et_term terms[3]; /* of a sum; the first is the scale of a global pool */
@@ -59,6 +59,9 @@ static void call(const layer_case *c, void *scratch) {
                                c->terms[0].zero_point, y.bytes, c->batch, v->height * v->width,
                                v->n_in);
         break;
+    case REQUANTIZE:
+        et_requantize(c->b, &c->output, y.bytes, c->size / v->n_out, v->n_out);
+        break;
     default:
         et_add(c->x, c->terms[0], c->w, c->terms[1], y.bytes, c->terms[2], c->output.low,
                c->output.high, c->size);
@@ -81,14 +84,16 @@ static int32_t different(const layer_case *c, void *scratch) {
 static void *scratch_of(const layer_case *c) {
     const et_window *v = &c->window;
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in / v->groups;
+    const int32_t columns = (v->out_width - 1) * v->stride_right + v->kernel_width;
+    const int32_t rows = columns * v->n_in * v->kernel_height;
     int32_t bytes = 0;
-    (void)n;
+    (void)n, (void)rows;
     if (c->kernel == DENSE)
         bytes = ET_DENSE_SCRATCH(v->n_in);
     else if (c->kernel == CONV && v->groups == v->n_in && v->n_in == v->n_out)
-        bytes = ET_DEPTHWISE_SCRATCH(v->n_in, v->kernel_height, v->out_width);
+        bytes = ET_DEPTHWISE_SCRATCH(v->out_width, v->stride_right);
     else if (c->kernel == CONV)
-        bytes = ET_CONV2D_SCRATCH(n);
+        bytes = ET_CONV2D_SCRATCH(n, v->n_out, rows);
     return arena.bytes + (LARGEST - (bytes + 7) / 8 * 8);
 }
 

@@ -38,15 +38,22 @@ def dense(n_in: int) -> Scratch:
     return Scratch(f"ET_DENSE_SCRATCH({n_in})", (0, 2 * n_in, 0))
 
 
-def conv2d(n: int) -> Scratch:
-    """Return the scratch of `et_conv2d` without groups; n weights make one result."""
-    return Scratch(f"ET_CONV2D_SCRATCH({n})", (0, -(-n // 4) * 36, -(-n // 16) * 64))
+def conv2d(n: int, n_out: int, rows: int) -> Scratch:
+    """Return the scratch of `et_conv2d` without groups.
+
+    Args:
+        n: weights of an output channel.
+        n_out: output channels.
+        rows: bytes of the image's rows under the kernel, padding among them; 0 for a kernel of
+            1x1 without padding.
+    """
+    channels = min(n_out, 16 if n > 64 else 32)
+    dsp = -(-n // 4) * 36 if n > 128 else -(-n // 8) * (16 * channels + 40) + 12 * channels
+    macro = f"ET_CONV2D_SCRATCH({n}, {n_out}, {rows})"
+    return Scratch(macro, (0, dsp, -(-n // 16) * 64 + rows))
 
 
-def depthwise(channels: int, kernel_height: int, out_width: int) -> Scratch:
+def depthwise(out_width: int, stride: int) -> Scratch:
     """Return the scratch of `et_conv2d` with a group a channel."""
-    row = -(-out_width // 4) * 4 + 2
-    return Scratch(
-        f"ET_DEPTHWISE_SCRATCH({channels}, {kernel_height}, {out_width})",
-        (0, 2 * channels * kernel_height * row, 0),
-    )
+    size = 32 * (-(-out_width // 4) * 4 * stride + 2)
+    return Scratch(f"ET_DEPTHWISE_SCRATCH({out_width}, {stride})", (0, size, size))

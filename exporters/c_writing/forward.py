@@ -90,10 +90,14 @@ class Forward:
         if node.op == "dense":
             return forms.dense(graph.fan_in(node))
         _, width, channels = graph.shapes[node.name]
-        if node.moving.groups == 1:
-            return forms.conv2d(graph.fan_in(node))
-        if node.moving.groups == channels == graph.shapes[node.inputs[0]][2]:
-            return forms.depthwise(channels, node.moving.kernel[0], width)
+        moving, n_in = node.moving, graph.shapes[node.inputs[0]][2]
+        if moving.groups == 1:
+            columns = (width - 1) * moving.stride[1] + moving.kernel[1]
+            point = moving.kernel == (1, 1) and not any(moving.padding)
+            rows = 0 if point else moving.kernel[0] * n_in * columns
+            return forms.conv2d(graph.fan_in(node), channels, rows)
+        if moving.groups == channels == n_in:
+            return forms.depthwise(width, moving.stride[1])
         return forms.NONE
 
 

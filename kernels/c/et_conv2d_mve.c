@@ -53,8 +53,10 @@ static void gather(int8_t *to, const int8_t *x, int32_t zero_point, const et_win
 ET_INLINE void four_pixels(const int8_t *const at[PIXELS], const int8_t *w, const int32_t *start,
                            const et_output *output, int8_t *y, int32_t n, int32_t n_out) {
     const mve_pred16_t bytes = vctp8q((uint32_t)n);
-    const int8x16_t a = vld1q_z_s8(at[0], bytes), b = vld1q_z_s8(at[1], bytes);
-    const int8x16_t c = vld1q_z_s8(at[2], bytes), d = vld1q_z_s8(at[3], bytes);
+    const int8x16_t a = n == SHORT ? vld1q_s8(at[0]) : vld1q_z_s8(at[0], bytes);
+    const int8x16_t b = n == SHORT ? vld1q_s8(at[1]) : vld1q_z_s8(at[1], bytes);
+    const int8x16_t c = n == SHORT ? vld1q_s8(at[2]) : vld1q_z_s8(at[2], bytes);
+    const int8x16_t d = n == SHORT ? vld1q_s8(at[3]) : vld1q_z_s8(at[3], bytes);
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
     const int32_t *multiplier = output->multiplier, zero_point = output->zero_point;
     const int8_t *shift = output->shift;
@@ -73,89 +75,159 @@ ET_INLINE void four_pixels(const int8_t *const at[PIXELS], const int8_t *w, cons
     }
 }
 
-/* One channel of a pixel whose column lies in registers; `rest` are the bytes of the last one. */
+/* What pixels see, where it is more than 16 bytes. */
+typedef struct {
+    const et_window *window;
+    const int8_t *x;
+    int8_t *strip;           /* rows under the kernel, padded; NULL with a kernel of 1 x 1 */
+    int8_t *column;          /* room for what one pixel sees */
+    const uint32_t *offsets; /* in the strip, of each word of a column; NULL: not whole words */
+    int32_t pitch, n;        /* bytes of a row of the strip, and of a column */
+    int32_t zero_point;
+} source;
+
+/* Bring the rows under the kernel into the strip, whose padding is there already; returns what
+ * the first pixel of row p sees. */
+static const int8_t *rows_of(const source *s, int32_t p) {
+    const et_window *v = s->window;
+    const int32_t next = v->width * v->n_in, left = v->left * v->n_in;
+    const int32_t row = p * v->stride_down - v->top;
+    if (s->strip == NULL)
+        return s->x + row * next;
+    for (int32_t i = 0; i < v->kernel_height; i++) {
+        int8_t *to = s->strip + i * s->pitch;
+        if (row + i < 0 || row + i >= v->height)
+            repeat(to, s->zero_point, s->pitch);
+        else
+            copy(to + left, s->x + (row + i) * next, et_clip(s->pitch - left, 0, next));
+    }
+    return s->strip;
+}
+
+/* What a pixel sees in one piece. */
+ET_INLINE const int8_t *column_of(const source *s, const int8_t *at) {
+    if (s->strip == NULL)
+        return at;
+    int8_t *to = s->column;
+    const int32_t row = s->window->kernel_width * s->window->n_in;
+    for (const int8_t *end = to + s->n; to != end; at += s->pitch)
+        to = copy(to, at, row);
+    return s->column;
+}
+
+/* One channel of a pixel whose column lies in registers; the last vector overlaps the one
+ * before. */
 #define COLUMN_DOT(sum)                                  \
     do {                                                 \
         int8x16_t v;                                     \
-        sum = 0;                                         \
+        ET_NEXT16(v, w);                                 \
+        sum = vmladavq_s8(column[0], v);                 \
         _Pragma("GCC unroll 4")                          \
-        for (int32_t k = 0; k < vectors - 1; k++) {      \
+        for (int32_t k = 1; k < vectors - 1; k++) {      \
             ET_NEXT16(v, w);                             \
             sum = vmladavaq_s8(sum, column[k], v);       \
         }                                                \
-        v = vld1q_z_s8(w, lanes);                        \
+        w += back;                                       \
+        ET_NEXT16(v, w);                                 \
         sum = vmladavaq_s8(sum, column[vectors - 1], v); \
-        w += rest;                                       \
     } while (0)
 
-/* One pixel that sees at most 16 * vectors bytes, through a multiple of four channels. */
-ET_INLINE void one_pixel(const int8_t *at, const int8_t *w, const int32_t *start,
-                         const et_output *output, int8_t *y, int32_t n, int32_t n_out,
+/* One pixel that sees more than 16 and at most 16 * vectors bytes, through a multiple of four
+ * channels. */
+ET_INLINE void one_pixel(const source *s, const int8_t *at, const int8_t *w, const int32_t *start,
+                         const et_output *output, int8_t *y, int32_t n_out,
                          const int32_t vectors) {
-    const int32_t rest = n - 16 * (vectors - 1);
-    const mve_pred16_t lanes = vctp8q((uint32_t)rest);
+    const int32_t back = s->n - 16 * vectors; /* how far the last vector overlaps, negative */
+    const mve_pred16_t fresh = vpnot(vctp8q((uint32_t)-back));
     const int32_t *multiplier = output->multiplier, zero_point = output->zero_point;
     const int8_t *shift = output->shift;
     int8x16_t column[COLUMN_MAX];
-    _Pragma("GCC unroll 4")
-    for (int32_t k = 0; k < vectors - 1; k++)
-        column[k] = vld1q_s8(at + 16 * k);
-    column[vectors - 1] = vld1q_z_s8(at + 16 * (vectors - 1), lanes);
-    for (int32_t o = 0; o < n_out; o += 4) {
+    if (s->offsets != NULL) {
+        const uint32_t *offsets = s->offsets;
+        _Pragma("GCC unroll 4")
+        for (int32_t k = 0; k < vectors - 1; k++, offsets += 4)
+            column[k] = vreinterpretq_s8_u32(
+                vldrwq_gather_offset_u32((const uint32_t *)(const void *)at, vld1q_u32(offsets)));
+        column[vectors - 1] = vreinterpretq_s8_u32(vldrwq_gather_offset_z_u32(
+            (const uint32_t *)(const void *)at, vld1q_u32(offsets), fresh));
+    } else {
+        const int8_t *from = column_of(s, at);
+        _Pragma("GCC unroll 4")
+        for (int32_t k = 0; k < vectors - 1; k++)
+            ET_NEXT16(column[k], from);
+        column[vectors - 1] = vld1q_z_s8(from + back, fresh);
+    }
+    for (int32_t left = n_out; left > 0; left -= 4) {
         int32_t a, b, c, d;
         COLUMN_DOT(a);
         COLUMN_DOT(b);
         COLUMN_DOT(c);
         COLUMN_DOT(d);
-        const int32x4_t acc = vaddq_s32(et_pack4(a, b, c, d), vld1q_s32(start + o));
-        vstrbq_s32(y + o, et_requantize4(acc, vld1q_s32(multiplier + o), vldrbq_s32(shift + o),
-                                         zero_point));
+        const int32x4_t acc = vaddq_s32(et_pack4(a, b, c, d), vld1q_s32(start));
+        vstrbq_s32(y, et_requantize4(acc, vld1q_s32(multiplier), vldrbq_s32(shift), zero_point));
+        start += 4, multiplier += 4, shift += 4, y += 4;
     }
 }
 
-/* All pixels of an image, one after the other; 0 vectors where columns stay in memory. */
-ET_INLINE void image(const int8_t *x, const int8_t *w, const int32_t *start, int32_t zero_point,
-                     const et_output *output, int8_t *y, const et_window *v, int8_t *column,
-                     const int32_t vectors) {
-    const int32_t row = v->kernel_width * v->n_in, n = v->kernel_height * row;
-    for (int32_t p = 0; p < v->out_height; p++)
-        for (int32_t q = 0; q < v->out_width; q++, y += v->n_out) {
-            const int32_t i = p * v->stride_down - v->top, j = q * v->stride_right - v->left;
-            const int8_t *from = x + (i * v->width + j) * v->n_in;
-            if (i < 0 || j < 0 || i + v->kernel_height > v->height ||
-                j + v->kernel_width > v->width) {
-                const et_view at = et_look(v, p, q);
-                gather(column, x, zero_point, v, &at);
-            } else {
-                int8_t *to = column;
-                for (const int8_t *end = column + n; to != end; from += v->width * v->n_in)
-                    to = copy(to, from, row);
-            }
+/* Pixels of an image, one after the other; 0 vectors where columns stay in memory. */
+ET_INLINE void image(const source *s, const int8_t *w, const int32_t *start,
+                     const et_output *output, int8_t *y, const int32_t vectors) {
+    const et_window *v = s->window;
+    const int32_t n_out = v->n_out, step = v->stride_right * v->n_in;
+    for (int32_t p = 0; p < v->out_height; p++) {
+        const int8_t *at = rows_of(s, p);
+        for (int32_t left = v->out_width; left > 0; left--, at += step, y += n_out)
             if (vectors != 0)
-                one_pixel(column, w, start, output, y, n, v->n_out, vectors);
+                one_pixel(s, at, w, start, output, y, n_out, vectors);
             else
-                et_rows_mve(column, w, start, output, y, n, v->n_out);
+                et_rows_mve(column_of(s, at), w, start, output, y, s->n, n_out);
+    }
+}
+
+/* Where the words of a column lie in the strip; the last vector ends with the column. */
+static void set_offsets(uint32_t *offsets, const source *s) {
+    const int32_t row = s->window->kernel_width * s->window->n_in;
+    for (int32_t first = 0; first < s->n; first += 16)
+        for (int32_t i = 0; i < 16; i += 4) {
+            const int32_t byte = et_min(first, s->n - 16) + i;
+            *offsets++ = (uint32_t)(byte / row * s->pitch + byte % row);
         }
 }
 
-/* The same, four at a time, where a pixel sees at most 16 bytes. */
+/* Where what four pixels see lies, or is brought, from number `from` on. */
+static void find_four(const int8_t *at[PIXELS], const int8_t *x, int32_t zero_point,
+                      const et_window *v, int8_t *columns, int32_t from, int point) {
+    const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
+    int32_t p = from / v->out_width, q = from % v->out_width;
+    for (int32_t i = 0; i < PIXELS; i++) {
+        if (point) {
+            at[i] = x + (p * v->stride_down * v->width + q * v->stride_right) * n;
+        } else {
+            const et_view view = et_look(v, p, q);
+            at[i] = columns + i * n;
+            gather(columns + i * n, x, zero_point, v, &view);
+        }
+        if (++q == v->out_width)
+            q = 0, p++;
+    }
+}
+
+/* Pixels four at a time, where each sees at most 16 bytes. */
 static void image_of_four(const int8_t *x, const int8_t *w, const int32_t *start,
                           int32_t zero_point, const et_output *output, int8_t *y,
-                          const et_window *v, int8_t *columns) {
+                          const et_window *v, int8_t *columns, int point) {
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
     const int32_t pixels = v->out_height * v->out_width;
-    const int whole = v->kernel_height * v->kernel_width * v->stride_down * v->stride_right == 1 &&
-                      v->height * v->width == pixels; /* each pixel sees just itself */
+    const int alone = point && v->stride_right == 1 && v->out_width == v->width &&
+                      v->stride_down == 1; /* each pixel sees just itself */
     for (int32_t first = 0; first < pixels; first += PIXELS) {
         const int32_t from = et_min(first, pixels - PIXELS); /* the last four may overlap */
         const int8_t *at[PIXELS];
-        for (int32_t i = 0; i < PIXELS; i++) {
-            at[i] = whole ? x + (from + i) * n : columns + i * n;
-            if (whole)
-                continue;
-            const et_view view = et_look(v, (from + i) / v->out_width, (from + i) % v->out_width);
-            gather(columns + i * n, x, zero_point, v, &view);
-        }
+        if (alone)
+            for (int32_t i = 0; i < PIXELS; i++)
+                at[i] = x + (from + i) * n;
+        else
+            find_four(at, x, zero_point, v, columns, from, point);
         if (n == SHORT)
             four_pixels(at, w, start, output, y + from * v->n_out, SHORT, v->n_out);
         else
@@ -172,18 +244,33 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
         return et_depthwise_fast(x, w, start, x_zero_point, output, y, v, scratch);
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
     const int32_t pixels = v->out_height * v->out_width;
-    if (n <= SHORT && pixels >= PIXELS)
-        image_of_four(x, w, start, x_zero_point, output, y, v, scratch);
-    else if (v->n_out % 4 != 0 || n <= SHORT || n > SHORT * COLUMN_MAX)
-        image(x, w, start, x_zero_point, output, y, v, scratch, 0);
+    const int32_t columns = (v->out_width - 1) * v->stride_right + v->kernel_width;
+    const int point = v->kernel_height * v->kernel_width == 1 && v->top == 0 && v->left == 0 &&
+                      columns <= v->width && (v->out_height - 1) * v->stride_down < v->height;
+    if (n <= SHORT && pixels >= PIXELS) {
+        image_of_four(x, w, start, x_zero_point, output, y, v, scratch, point);
+        et_activate_mve(output, y, pixels * v->n_out);
+        return 1;
+    }
+    int8_t *column = scratch, *strip = column + (n + 15) / 16 * 64;
+    uint32_t *offsets = (uint32_t *)scratch + (n + 15) / 16 * 4;
+    source s = {v, x, point ? NULL : strip, column, NULL, columns * v->n_in, n, x_zero_point};
+    if (!point)
+        repeat(strip, x_zero_point, v->kernel_height * s.pitch);
+    if (!point && v->n_in % 4 == 0 && n > SHORT) {
+        set_offsets(offsets, &s);
+        s.offsets = offsets;
+    }
+    if (v->n_out % 4 != 0 || n <= SHORT || n > SHORT * COLUMN_MAX)
+        image(&s, w, start, output, y, 0);
     else if (n > 4 * SHORT)
-        image(x, w, start, x_zero_point, output, y, v, scratch, 5);
+        image(&s, w, start, output, y, 5);
     else if (n > 3 * SHORT)
-        image(x, w, start, x_zero_point, output, y, v, scratch, 4);
+        image(&s, w, start, output, y, 4);
     else if (n > 2 * SHORT)
-        image(x, w, start, x_zero_point, output, y, v, scratch, 3);
+        image(&s, w, start, output, y, 3);
     else
-        image(x, w, start, x_zero_point, output, y, v, scratch, 2);
+        image(&s, w, start, output, y, 2);
     et_activate_mve(output, y, pixels * v->n_out);
     return 1;
 }

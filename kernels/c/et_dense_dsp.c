@@ -5,59 +5,104 @@
 /* Eight columns of one row: 9 instructions. */
 #define ROW(acc, p)                                                                     \
     "ldrd %[w0],%[w1],[%[" p "]],#8\n\t"                                                \
-    "sxtb16 %[t],%[w0]\n\tsmlad %[" acc "],%[t],%[x0],%[" acc "]\n\t"                   \
-    "sxtb16 %[w0],%[w0],ror #8\n\tsmlad %[" acc "],%[w0],%[x1],%[" acc "]\n\t"          \
-    "sxtb16 %[t],%[w1]\n\tsmlad %[" acc "],%[t],%[x2],%[" acc "]\n\t"                   \
-    "sxtb16 %[w1],%[w1],ror #8\n\tsmlad %[" acc "],%[w1],%[x3],%[" acc "]\n\t"
-#define COLUMNS8 \
-    "ldrd %[x0],%[x1],[%[x]],#8\n\tldrd %[x2],%[x3],[%[x]],#8\n\t" ROW("a", "p") ROW("b", "q")
+    "sxtb16 %[t],%[w0]\n\tsmlad %[" acc "],%[t],r8,%[" acc "]\n\t"                      \
+    "sxtb16 %[w0],%[w0],ror #8\n\tsmlad %[" acc "],%[w0],r9,%[" acc "]\n\t"             \
+    "sxtb16 %[t],%[w1]\n\tsmlad %[" acc "],%[t],r10,%[" acc "]\n\t"                      \
+    "sxtb16 %[w1],%[w1],ror #8\n\tsmlad %[" acc "],%[w1],r11,%[" acc "]\n\t"
+#define COLUMNS8 "ldmia %[x]!,{r8-r11}\n\t" ROW("a", "p") ROW("b", "q")
 
-/* Two rows; x is widened. */
-ET_INLINE void two_rows(const uint32_t *x, const int8_t *p, const int8_t *q, uint32_t n_in,
-                        int32_t sums[2]) {
+/* One sample; x is widened up to a multiple of 4. */
+typedef struct {
+    const uint32_t *wide;
+    const int8_t *x;
+    int32_t n_in;
+    int32_t fast; /* columns that eight at a time take: 0 where rows are not aligned */
+} sample;
+
+/* Two rows. */
+ET_INLINE void two_rows(const sample *s, const int8_t *p, const int8_t *q, int32_t sums[2]) {
     int32_t a = sums[0], b = sums[1];
-    const uint32_t *end = x + n_in / 32 * 16;
+    const uint32_t *x = s->wide, *end = x + s->fast / 2;
     if (x != end) {
-        uint32_t x0, x1, x2, x3, w0, w1, t;
+        uint32_t w0, w1, t;
         __asm__ volatile("1:\n\t" COLUMNS8 COLUMNS8 COLUMNS8 COLUMNS8 "cmp %[x],%[end]\n\tbne 1b"
                          : [a] "+r"(a), [b] "+r"(b), [x] "+r"(x), [p] "+r"(p), [q] "+r"(q),
-                           [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2), [x3] "=&r"(x3),
                            [w0] "=&r"(w0), [w1] "=&r"(w1), [t] "=&r"(t)
                          : [end] "r"(end)
-                         : "cc", "memory");
+                         : "r8", "r9", "r10", "r11", "cc", "memory");
     }
-    for (end += n_in % 32 / 2; x != end; x += 2, p += 4, q += 4) {
+    for (end = s->wide + s->n_in / 4 * 2; x != end; x += 2, p += 4, q += 4) {
         const uint32_t w = et_load4(p), v = et_load4(q);
         a = et_smlad(et_sxtb16_odd(w), x[1], et_smlad(et_sxtb16(w), x[0], a));
         b = et_smlad(et_sxtb16_odd(v), x[1], et_smlad(et_sxtb16(v), x[0], b));
+    }
+    for (int32_t i = s->n_in & ~3; i < s->n_in; i++) {
+        a += s->x[i] * *p++;
+        b += s->x[i] * *q++;
     }
     sums[0] = a;
     sums[1] = b;
 }
 
+/* Weights plus 128 are without sign, as USADA8 sums them up. */
+ET_INLINE uint32_t add4(const int8_t *w, uint32_t sum) {
+    uint32_t d;
+    __asm__("usada8 %0,%1,%2,%3" : "=r"(d) : "r"(et_load4(w) ^ 0x80808080u), "r"(0), "r"(sum));
+    return d;
+}
+
+void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
+                   int32_t n, int32_t *start) {
+    for (int32_t o = 0; o < n_out; o++) {
+        const int8_t *end = w + n;
+        uint32_t sum = 0;
+        for (; end - w >= 16; w += 16)
+            sum = add4(w + 12, add4(w + 8, add4(w + 4, add4(w, sum))));
+        int32_t total = (int32_t)sum - (n & ~15) * 128;
+        while (w != end)
+            total += *w++;
+        start[o] = bias[o] - x_zero_point * total;
+    }
+}
+
 int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch) {
     uint32_t *wide = scratch;
-    if (wide == NULL || n_in % 4 != 0 || (uintptr_t)w % 4 != 0 || !et_fits_dsp(output, n_out))
+    if (wide == NULL || !et_fits_dsp(output, n_out))
         return 0;
+    const int32_t zero_point = output->zero_point;
+    const int aligned = n_in % 4 == 0 && (uintptr_t)w % 4 == 0;
     for (int32_t n = 0; n < batch; n++, x += n_in, y += n_out) {
-        for (int32_t i = 0; i < n_in / 2; i += 2) {
-            const uint32_t word = et_load4(x + 2 * i);
-            wide[i] = et_sxtb16(word);
-            wide[i + 1] = et_sxtb16_odd(word);
-        }
-        const int8_t *p = w;
-        for (int32_t o = 0; o < n_out; o += 2, p += 2 * n_in) {
-            const int32_t next = o + 1 < n_out ? o + 1 : o; /* the last one of an odd number twice */
-            int32_t sums[2] = {start[o], start[next]};
-            two_rows(wide, p, p + (next - o) * n_in, (uint32_t)n_in, sums);
-            y[o] = et_requantize_dsp(sums[0], output->multiplier[o], -output->shift[o],
-                                     output->zero_point);
-            y[next] = et_requantize_dsp(sums[1], output->multiplier[next], -output->shift[next],
-                                        output->zero_point);
+        const sample s = {wide, x, n_in, aligned ? n_in & ~31 : 0};
+        et_widen(wide, x, n_in & ~3);
+        const int32_t *first = start, *multiplier = output->multiplier;
+        const int8_t *shift = output->shift, *p = w;
+        int8_t *to = y;
+        for (int32_t left = n_out; left > 0; left -= 2, p += 2 * n_in) {
+            const int32_t next = left > 1; /* the last row of an odd number is taken twice */
+            int32_t sums[2] = {first[0], first[next]};
+            two_rows(&s, p, p + next * n_in, sums);
+            to[next] = et_requantize_dsp(sums[1], multiplier[next], -shift[next], zero_point);
+            to[0] = et_requantize_dsp(sums[0], multiplier[0], -shift[0], zero_point);
+            first += 2, multiplier += 2, shift += 2, to += 2;
         }
         et_activate(output, y, n_out);
     }
+    return 1;
+}
+
+int et_requantize_fast(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
+                       int32_t channels) {
+    if (!et_fits_dsp(output, channels))
+        return 0;
+    int8_t *to = y;
+    for (int32_t r = 0; r < rows; r++) {
+        const int32_t *multiplier = output->multiplier;
+        const int8_t *shift = output->shift;
+        for (const int8_t *end = to + channels; to != end;)
+            *to++ = et_requantize_dsp(*acc++, *multiplier++, -*shift++, output->zero_point);
+    }
+    et_activate(output, y, rows * channels);
     return 1;
 }
 

@@ -1,118 +1,183 @@
 #include "et_mve.h"
-#include "et_view.h"
 
 #if defined(ET_HELIUM)
 
-/* Lanes are four channels; four pixels next to each other share the loads of the weights. */
-enum { PIXELS = 4 };
+/* Kernels of 3 x 3, stride 1 or 2, eight channels at a time. Rows are turned into a plane a
+ * channel, so that lanes are four columns and a weight is one number: VMLA takes a vector times a
+ * number. A step has the image's rows r .. r + 3; it gives two rows of results with stride 1 and
+ * one with stride 2, and the next step begins two rows further down. */
+enum { KERNEL = 3, CHANNELS = 8, ROWS = 4 };
 
-/* Where some channels of some pixels come from. */
 typedef struct {
     const et_window *window;
-    const int8_t *x; /* the image, from the first of these channels on */
-    const int8_t *w; /* weights of the first of these channels */
+    int8_t *planes;      /* [CHANNELS][ROWS][pitch]; the two pairs of rows change places */
+    int32_t pitch, half; /* bytes of a row; with stride 2 odd columns follow even ones, at half */
     int32_t zero_point;
-    uint32x4_t apart; /* from the weights of one channel to those of the next */
-    mve_pred16_t lanes;
-} source;
+} strip;
 
-#define TIMES(at, weights) vmulq_s32(vldrbq_s32(at), weights)
-
-/* Four pixels from (p, q) on, all four channels and all columns inside. */
-ET_INLINE void four_pixels(const source *s, int32_t p, int32_t q, int32x4_t acc[PIXELS]) {
+/* Bring row `row` of the image to row `at` of the planes; rows outside are zero points. */
+static void spread(const strip *s, const int8_t *x, int32_t row, int32_t at) {
     const et_window *v = s->window;
-    const int32_t row = p * v->stride_down - v->top, column = q * v->stride_right - v->left;
-    const int32_t step = v->stride_right * v->n_in, n_in = v->n_in, width = v->kernel_width;
-    const uint32x4_t apart = s->apart;
-    const int8_t *w = s->w;
-    int32x4_t a = acc[0], b = a, c = a, d = a;
-    for (int32_t i = row; i < row + v->kernel_height; i++) {
-        if (i < 0 || i >= v->height) {
-            int32x4_t outside = vdupq_n_s32(0);
-            for (const int8_t *end = w + width; w != end; w++)
-                outside = vaddq_s32(outside, vldrbq_gather_offset_s32(w, apart));
-            outside = vmulq_n_s32(outside, s->zero_point);
-            a = vaddq_s32(a, outside);
-            b = vaddq_s32(b, outside);
-            c = vaddq_s32(c, outside);
-            d = vaddq_s32(d, outside);
-            continue;
-        }
-        const int8_t *x = s->x + (i * v->width + column) * n_in;
-        for (const int8_t *end = w + width; w != end; w++, x += n_in) {
-            const int32x4_t weights = vldrbq_gather_offset_s32(w, apart);
-            a = vaddq_s32(a, TIMES(x, weights));
-            b = vaddq_s32(b, TIMES(x + step, weights));
-            c = vaddq_s32(c, TIMES(x + 2 * step, weights));
-            d = vaddq_s32(d, TIMES(x + 3 * step, weights));
-        }
+    const uint32_t word = (uint32_t)(s->zero_point & 255) * 0x01010101u;
+    const uint32_t outside[CHANNELS / 4] = {word, word};
+    const uint16x8_t apart = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)(ROWS * s->pitch));
+    const int inside = row >= 0 && row < v->height;
+    const int8_t *from =
+        inside ? x + row * v->width * v->n_in : (const int8_t *)(const void *)outside;
+    const int32_t next = inside ? v->n_in : 0, half = s->half;
+    int8_t *to = s->planes + at * s->pitch;
+    int32_t c = v->left;
+    const int32_t end = et_min(v->left + v->width, s->pitch);
+    if (v->stride_right == 1) {
+        for (; c < end; c++, from += next)
+            vstrbq_scatter_offset_s16(to + c, apart, vldrbq_s16(from));
+    } else {
+        for (; c < end; c++, from += next)
+            vstrbq_scatter_offset_s16(to + (c & 1) * half + (c >> 1), apart, vldrbq_s16(from));
     }
-    acc[0] = a;
-    acc[1] = b;
-    acc[2] = c;
-    acc[3] = d;
 }
 
-/* One pixel; taps outside the image see the zero point. */
-ET_INLINE int32x4_t one_pixel(const source *s, int32_t p, int32_t q, int32x4_t acc) {
-    const et_window *v = s->window;
-    const et_view at = et_look(v, p, q);
-    const int8_t *w = s->w;
-    for (int32_t i = 0; i < v->kernel_height; i++)
-        for (int32_t j = 0; j < v->kernel_width; j++, w++) {
-            const int32x4_t weights = vldrbq_gather_offset_z_s32(w, s->apart, s->lanes);
-            if (i >= at.first_row && i < at.end_row && j >= at.first_column && j < at.end_column) {
-                const int8_t *x = s->x + et_pixel(v, &at, i, j) * v->n_in;
-                acc = vaddq_s32(acc, vmulq_s32(vldrbq_z_s32(x, s->lanes), weights));
-            } else {
-                acc = vmlaq_n_s32(acc, weights, s->zero_point);
-            }
-        }
-    return acc;
+/* What a channel needs besides its planes, and at which byte: the weights column by column with
+ * stride 1, row by row with stride 2. */
+typedef struct {
+    int32_t w[KERNEL * KERNEL]; /* 0 */
+    int32_t start;              /* 36 */
+    int32_t multiplier, shift;  /* 40, 44 */
+    int32_t zero_point;         /* 48 */
+    int32_t step;               /* 52: from four columns of results to the next four */
+} channel;
+
+/* Channel o; three weights that lie together are `apart` from each other. */
+static void prepare(channel *c, const int8_t *w, const int32_t *start, const et_output *output,
+                    int32_t o, int32_t step, int32_t apart) {
+    int32_t *to = c->w;
+    w += o * KERNEL * KERNEL;
+    for (const int32_t *end = to + KERNEL * KERNEL; to != end; to += KERNEL) {
+        to[0] = w[0];
+        to[1] = w[apart];
+        to[2] = w[2 * apart];
+        w += KERNEL + 1 - apart;
+    }
+    c->start = start[o];
+    c->multiplier = output->multiplier[o];
+    c->shift = output->shift[o];
+    c->zero_point = output->zero_point;
+    c->step = step;
 }
 
-/* One row of results of up to four channels. */
-static void one_row(const source *s, int32_t p, const int32_t *start, const et_output *output,
-                    int8_t *y, int32_t channel, int whole) {
+/* Weights of a column of the kernel; `at` counts bytes, `last` is that of the third. */
+#define WEIGHTS(at, last) "ldrd %[w0],%[w1],[%[c],#" at "]\n\tldr %[w2],[%[c],#" last "]\n\t"
+/* Four columns of a row, widened; the pointer goes on. */
+#define LOAD(line, on) "vldrb.s32 q2,[%[" line "]],#" on "\n\t"
+#define ADD(acc, weight) "vmla.s32 " acc ",q2,%[" weight "]\n\t"
+
+/* A tap of all rows of the kernel, for two rows of results in q0 and q1. */
+#define TAP(on)                                                             \
+    LOAD("a0", on) ADD("q0", "w0") LOAD("a1", on) ADD("q0", "w1") ADD("q1", "w0") \
+    LOAD("b0", on) ADD("q0", "w2") ADD("q1", "w1") LOAD("b1", on) ADD("q1", "w2")
+
+/* et_requantize4_n, with the multiplier in w0, the shift in w1 and the zero point in w2. */
+#define SCALE "ldrd %[w0],%[w1],[%[c],#40]\n\tldr %[w2],[%[c],#48]\n\t"
+#define REQUANTIZE(acc)                                                       \
+    "vqrdmulh.s32 " acc "," acc ",%[w0]\n\tvshr.s32 q3," acc ",#31\n\t"       \
+    "vadd.i32 " acc "," acc ",q3\n\tvrshl.s32 " acc ",%[w1]\n\t"              \
+    "vadd.i32 " acc "," acc ",%[w2]\n\tvqmovnb.s32 " acc "," acc "\n\t"       \
+    "vqmovnb.s16 " acc "," acc "\n\t"
+
+/* Two rows of results of one channel, stride 1; `down` leads to the second, or is 0: then the
+ * first is written over it. */
+ET_INLINE void two_rows(const channel *c, const int8_t *a0, const int8_t *b0, int32_t pitch,
+                        int8_t *y, int32_t columns, int32_t n_out, int32_t down) {
+    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
+    const uint32x4_t below = vaddq_n_u32(apart, (uint32_t)down);
+    const int8_t *a1 = a0 + pitch, *b1 = b0 + pitch;
+    register int32_t turns __asm__("lr") = columns;
+    int32_t w0, w1, w2;
+    __asm__ volatile(
+        "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\tvmov q1,q0\n\t"
+        WEIGHTS("0", "8") TAP("1") WEIGHTS("12", "20") TAP("1") WEIGHTS("24", "32") TAP("2")
+        SCALE REQUANTIZE("q1") REQUANTIZE("q0")
+        "vstrb.32 q1,[%[y],%q[below]]\n\tvstrb.32 q0,[%[y],%q[apart]]\n\t"
+        "add %[y],%[y],%[step]\n\tletp lr,1b"
+        : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [b1] "+l"(b1), [y] "+r"(y),
+          "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1), [w2] "=&r"(w2)
+        : [c] "r"(c), [step] "r"(4 * n_out), [apart] "w"(apart), [below] "w"(below)
+        : "q0", "q1", "q2", "q3", "cc", "memory");
+}
+
+/* A row of the kernel's rows, where even and odd columns lie apart. */
+#define LINE(even, odd, at, last) \
+    WEIGHTS(at, last) LOAD(even, "1") ADD("q0", "w0") LOAD(odd, "4") ADD("q0", "w1") \
+    LOAD(even, "3") ADD("q0", "w2")
+
+/* One row of results of one channel, stride 2; the weights lie row by row. */
+ET_INLINE void one_row(const channel *c, const int8_t *a0, const int8_t *b0, int32_t pitch,
+                       int32_t half, int8_t *y, int32_t columns, int32_t n_out) {
+    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
+    const int8_t *a1 = a0 + pitch, *odd0 = a0 + half, *odd1 = a1 + half, *odd2 = b0 + half;
+    register int32_t turns __asm__("lr") = columns;
+    int32_t w0, w1, w2;
+    __asm__ volatile(
+        "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\t"
+        LINE("a0", "odd0", "0", "8") LINE("a1", "odd1", "12", "20") LINE("b0", "odd2", "24", "32")
+        SCALE REQUANTIZE("q0") "vstrb.32 q0,[%[y],%q[apart]]\n\t"
+        "ldr %[w2],[%[c],#52]\n\tadd %[y],%[y],%[w2]\n\tletp lr,1b"
+        : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [odd0] "+l"(odd0), [odd1] "+l"(odd1),
+          [odd2] "+l"(odd2), [y] "+r"(y), "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1),
+          [w2] "=&r"(w2)
+        : [c] "r"(c), [apart] "w"(apart)
+        : "q0", "q2", "q3", "cc", "memory");
+}
+
+/* Eight channels, from number `first` on. */
+static void eight_channels(const strip *s, const int8_t *x, const int8_t *w, const int32_t *start,
+                           const et_output *output, int8_t *y, int32_t first) {
     const et_window *v = s->window;
-    const int32x4_t bias = vld1q_z_s32(start + channel, s->lanes);
-    const int32x4_t multiplier = vld1q_z_s32(output->multiplier + channel, s->lanes);
-    const int32x4_t shift = vldrbq_z_s32(output->shift + channel, s->lanes);
-    const int32_t zero_point = output->zero_point, pitch = v->n_out;
-    for (int32_t q = 0; q < v->out_width;) {
-        const int32_t first = q * v->stride_right - v->left;
-        const int32_t end = first + (PIXELS - 1) * v->stride_right + v->kernel_width;
-        int32x4_t acc[PIXELS] = {bias};
-        if (whole && q + PIXELS <= v->out_width && first >= 0 && end <= v->width) {
-            four_pixels(s, p, q, acc);
-            vstrbq_s32(y, et_requantize4(acc[0], multiplier, shift, zero_point));
-            vstrbq_s32(y + pitch, et_requantize4(acc[1], multiplier, shift, zero_point));
-            vstrbq_s32(y + 2 * pitch, et_requantize4(acc[2], multiplier, shift, zero_point));
-            vstrbq_s32(y + 3 * pitch, et_requantize4(acc[3], multiplier, shift, zero_point));
-            y += PIXELS * pitch;
-            q += PIXELS;
-            continue;
+    const int32_t stride = v->stride_down, columns = v->out_width, n_out = v->n_out;
+    const int32_t row = columns * n_out, pitch = s->pitch, half = s->half;
+    const int8x16_t zeros = vdupq_n_s8((int8_t)s->zero_point);
+    channel c[CHANNELS];
+    for (int32_t o = 0; o < CHANNELS; o++)
+        prepare(&c[o], w, start, output, first + o, 4 * n_out, stride == 1 ? KERNEL : 1);
+    for (int8_t *to = s->planes, *end = to + CHANNELS * ROWS * pitch; to != end; to += 16)
+        vst1q_s8(to, zeros);
+    x += first;
+    y += first;
+    spread(s, x, -v->top, 0);
+    spread(s, x, -v->top + 1, 1);
+    int32_t above = 0;
+    for (int32_t p = 0; p < v->out_height; p += KERNEL - stride, y += (KERNEL - stride) * row) {
+        const int32_t next = p * stride - v->top + 2;
+        spread(s, x, next, 2 - above);
+        spread(s, x, next + 1, 3 - above);
+        const int8_t *a = s->planes + above * pitch, *b = s->planes + (2 - above) * pitch;
+        int8_t *to = y;
+        const int32_t down = p + 1 < v->out_height ? row : 0;
+        for (const channel *k = c; k != c + CHANNELS; k++, to++) {
+            if (stride == 1)
+                two_rows(k, a, b, pitch, to, columns, n_out, down);
+            else
+                one_row(k, a, b, pitch, half, to, columns, n_out);
+            a += ROWS * pitch;
+            b += ROWS * pitch;
         }
-        acc[0] = one_pixel(s, p, q++, bias);
-        vstrbq_p_s32(y, et_requantize4(acc[0], multiplier, shift, zero_point), s->lanes);
-        y += pitch;
+        above = 2 - above;
     }
 }
 
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch) {
     const et_window *v = window;
-    const int32_t n = v->kernel_height * v->kernel_width;
-    (void)scratch;
     if (v->groups != v->n_in || v->n_in != v->n_out)
         return 0;
-    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n);
-    for (int32_t c = 0; c < v->n_in; c += 4) {
-        const source s = {v,     x + c,
-                          w + c * n, x_zero_point,
-                          apart, vctp32q((uint32_t)(v->n_in - c))};
-        for (int32_t p = 0; p < v->out_height; p++)
-            one_row(&s, p, start, output, y + p * v->out_width * v->n_out + c, c, c + 4 <= v->n_in);
+    if (v->n_in < CHANNELS || v->kernel_height != KERNEL || v->kernel_width != KERNEL ||
+        v->stride_down > 2 || v->stride_right != v->stride_down) {
+        et_channels_mve(x, w, start, x_zero_point, output, y, v);
+    } else {
+        const int32_t columns = (v->out_width + 3) / 4 * 4;
+        const strip s = {v, scratch, columns * v->stride_right + 2, columns + 1, x_zero_point};
+        for (int32_t first = 0; first < v->n_in; first += CHANNELS) /* the last may overlap */
+            eight_channels(&s, x, w, start, output, y, et_min(first, v->n_in - CHANNELS));
     }
     et_activate_mve(output, y, v->out_height * v->out_width * v->n_out);
     return 1;

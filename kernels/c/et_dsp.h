@@ -33,6 +33,57 @@ ET_INLINE uint32_t et_sxtb16_odd(uint32_t a) {
     return d;
 }
 
+/* Two sums of 16 bits += bytes 0 and 2. */
+ET_INLINE uint32_t et_sxtab16(uint32_t sums, uint32_t a) {
+    uint32_t d;
+    __asm__ volatile("sxtab16 %0,%1,%2" : "=r"(d) : "r"(sums), "r"(a));
+    return d;
+}
+
+/* Two sums of 16 bits += bytes 1 and 3. */
+ET_INLINE uint32_t et_sxtab16_odd(uint32_t sums, uint32_t a) {
+    uint32_t d;
+    __asm__ volatile("sxtab16 %0,%1,%2,ror #8" : "=r"(d) : "r"(sums), "r"(a));
+    return d;
+}
+
+/* The larger of each pair of int8. */
+ET_INLINE uint32_t et_max4(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("ssub8 %0,%1,%2\n\tsel %0,%1,%2" : "=&r"(d) : "r"(a), "r"(b) : "cc");
+    return d;
+}
+
+/* sum + high word of a * b, to nearest, ties up. */
+ET_INLINE int32_t et_smmlar(int32_t a, int32_t b, int32_t sum) {
+    int32_t d;
+    __asm__ volatile("smmlar %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
+    return d;
+}
+
+/* The low half of a, and that of b above it. */
+ET_INLINE uint32_t et_pkhbt(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("pkhbt %0,%1,%2,lsl #16" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+/* The high half of a, and that of b below it. */
+ET_INLINE uint32_t et_pkhtb(uint32_t a, uint32_t b) {
+    uint32_t d;
+    __asm__ volatile("pkhtb %0,%1,%2,asr #16" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+/* Widens n int8, a multiple of 4, to n / 2 words. */
+ET_INLINE void et_widen(uint32_t *to, const int8_t *x, int32_t n) {
+    for (const int8_t *end = x + n; x != end; x += 4, to += 2) {
+        const uint32_t word = et_load4(x);
+        to[0] = et_sxtb16(word);
+        to[1] = et_sxtb16_odd(word);
+    }
+}
+
 /* sum += low half of a times low half of b */
 ET_INLINE int32_t et_smlabb(uint32_t a, uint32_t b, int32_t sum) {
     int32_t d;
@@ -47,35 +98,52 @@ ET_INLINE int32_t et_smlatb(uint32_t a, uint32_t b, int32_t sum) {
     return d;
 }
 
+/* sum += low half of a times high half of b */
+ET_INLINE int32_t et_smlabt(uint32_t a, uint32_t b, int32_t sum) {
+    int32_t d;
+    __asm__ volatile("smlabt %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
+    return d;
+}
+
 ET_INLINE int32_t et_smlad(uint32_t a, uint32_t b, int32_t sum) {
     int32_t d;
     __asm__ volatile("smlad %0,%1,%2,%3" : "=r"(d) : "r"(a), "r"(b), "r"(sum));
     return d;
 }
 
-/* zero_point + et_rescale(acc, multiplier, -right), saturated to int8; right in [1, 20].
+/* zero_point + et_rescale(acc, twice / 2, -right), saturated to int8; right in [1, 31], twice in
+ * [2^31, 2^32) as int32.
  *
- * SMMULR of the doubled accumulator is the product to nearest, ties up; adding its sign and the
- * bit that ASRS leaves in the carry is the shift to nearest, ties away from zero. An accumulator
- * that saturates when doubled saturates in int8 too, because right is at most 20.
+ * SMMLAR of the doubled multiplier, which is negative as int32, and the accumulator once more is
+ * the product to nearest, ties up; adding its sign and the bit that ASRS leaves in the carry is
+ * the shift to nearest, ties away from zero.
  */
-ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t right,
-                                   int32_t zero_point) {
+ET_INLINE int8_t et_scale_dsp(int32_t acc, int32_t twice, int32_t right, int32_t zero_point) {
     int32_t d;
-    __asm__ volatile("qadd %0,%1,%1\n\tsmmulr %0,%0,%2\n\tadd %0,%0,%0,asr #31\n\t"
-                     "asrs %0,%0,%3\n\tadc %0,%0,%4\n\tssat %0,#8,%0"
+    __asm__ volatile("smmlar %0,%1,%2,%1\n\tadd %0,%0,%0,asr #31\n\tasrs %0,%0,%3\n\t"
+                     "adc %0,%0,%4\n\tssat %0,#8,%0"
                      : "=&r"(d)
-                     : "r"(acc), "r"(multiplier), "r"(right), "r"(zero_point)
+                     : "r"(acc), "r"(twice), "r"(right), "r"(zero_point)
                      : "cc");
     return (int8_t)d;
 }
 
-/* Whether et_requantize_dsp holds for every channel. */
+/* The same; multiplier in [2^30, 2^31). */
+ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t right,
+                                   int32_t zero_point) {
+    return et_scale_dsp(acc, (int32_t)((uint32_t)multiplier * 2), right, zero_point);
+}
+
+/* Whether et_requantize_dsp holds for every channel: whether every shift is negative. */
 ET_INLINE int et_fits_dsp(const et_output *output, int32_t channels) {
-    uint32_t misfits = 0;
-    for (const int8_t *shift = output->shift, *end = shift + channels; shift != end; shift++)
-        misfits |= (uint32_t)(-1 - *shift) > 19u;
-    return misfits == 0;
+    const int8_t *shift = output->shift, *end = shift + channels;
+    uint32_t signs = 0x80808080u;
+    for (; end - shift >= 4; shift += 4)
+        signs &= et_load4(shift);
+    int32_t sign = -1;
+    while (shift != end)
+        sign &= *shift++;
+    return signs == 0x80808080u && sign < 0;
 }
 
 /* Clip what was saturated to int8 to a narrower activation. */
@@ -86,4 +154,21 @@ ET_INLINE void et_activate(const et_output *output, int8_t *y, int32_t n) {
         y[i] = (int8_t)et_clip(y[i], output->low, output->high);
 }
 
+#if defined(ET_DSP)
+
+/* Convolutions of few weights a channel, at most ET_PAIRS_N: the weights are widened, two channels
+ * side by side, some channels at a time. */
+enum { ET_PAIRS_N = 128 };
+
+/* Packs channels first .. first + channels - 1, an even number, of n weights each, with their
+ * starts and scales: 32 * ceil(n / 8) + 24 bytes for two. */
+void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
+                   const et_output *output, int32_t first, int32_t channels, int32_t n);
+
+/* Two pixels through packed channels. pixels: for each four taps two words of either pixel, up to
+ * a multiple of 8 taps. y: first result of the first pixel; pitch: to the second pixel. */
+void et_run_pairs(const uint32_t *pairs, const uint32_t *pixels, int32_t zero_point, int8_t *y,
+                  int32_t channels, int32_t n, int32_t pitch);
+
+#endif
 #endif

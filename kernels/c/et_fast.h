@@ -3,13 +3,20 @@
 #ifndef ET_FAST_H
 #define ET_FAST_H
 
-#include "et_layers.h"
+#include "et_pools.h"
+#include "et_view.h"
+
+enum { ET_ADD_SHIFT = 20 }; /* bits that a sum has more than its terms */
 
 /* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. */
 int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                       uint32_t first, int32_t n);
 
 #if defined(ET_DSP) || defined(ET_HELIUM)
+
+/* All of et_start. */
+void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
+                   int32_t n, int32_t *start);
 
 /* Each returns 0, with nothing written, where it does not fit. */
 int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
@@ -21,6 +28,18 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch);
 
+int et_requantize_fast(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
+                       int32_t channels);
+
+int et_add_fast(const int8_t *a, et_term a_term, const int8_t *b, et_term b_term, int8_t *y,
+                et_term y_term, int32_t low, int32_t high, int32_t n);
+
+/* sums[c] += x[c] + x[pitch + c] + ..., n of them, for four channels. */
+void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]);
+
+/* The largest under a window, of the first channels; returns of how many. */
+int32_t et_max_fast(const int8_t *x, int8_t *y, const et_window *v, const et_view *at);
+
 /* How many steps of these weights saturate: for a fast form that has seen that some do. */
 int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
                            int32_t n);
@@ -31,8 +50,17 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
 
 #else
 
+static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]) {
+    for (; n > 0; n--, x += pitch)
+        for (int32_t c = 0; c < 4; c++)
+            sums[c] += x[c];
+}
+
 #define et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch) ((void)(scratch), 0)
 #define et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch) ((void)(scratch), 0)
+#define et_requantize_fast(acc, output, y, rows, channels) 0
+#define et_add_fast(a, a_term, b, b_term, y, y_term, low, high, n) 0
+#define et_max_fast(x, y, v, at) 0
 #define et_update_fast(w, grad, multiplier, key, first, n, saturated) 0
 
 #endif

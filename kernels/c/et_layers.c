@@ -24,12 +24,18 @@ static int8_t finish(const et_output *output, int32_t acc, int32_t channel) {
 
 void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out, int32_t n,
               int32_t *start) {
+#if defined(ET_DSP) || defined(ET_HELIUM)
+    et_start_fast(w, bias, x_zero_point, n_out, n, start);
+#else
     for (int32_t o = 0; o < n_out; o++, w += n)
         start[o] = bias[o] - x_zero_point * total(w, n);
+#endif
 }
 
 void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
                    int32_t channels) {
+    if (et_requantize_fast(acc, output, y, rows, channels))
+        return;
     for (int32_t r = 0; r < rows; r++)
         for (int32_t o = 0; o < channels; o++)
             *y++ = finish(output, *acc++, o);

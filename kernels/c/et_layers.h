@@ -14,27 +14,40 @@
 
 #include "et_fixed.h"
 
-/* Which forms are compiled; define ET_PLAIN for the plain loops alone. */
-#if !defined(ET_PLAIN) && defined(__ARM_FEATURE_MVE)
+/* Which forms are compiled: the plain loops alone where ET_PLAIN is defined, and where nothing is
+ * optimized (-O0), because compilers lack the registers for the others then. */
+#if !defined(ET_PLAIN) && defined(__OPTIMIZE__)
+#if defined(__ARM_FEATURE_MVE)
 #define ET_HELIUM
-#elif !defined(ET_PLAIN) && defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+#elif defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 #define ET_DSP
 #endif
+#endif
 
-/* Bytes of scratch memory; n is the number of weights of an output channel. */
+/* Bytes of scratch memory.
+ *
+ * n     number of weights of an output channel
+ * rows  bytes of the image's rows under the kernel, padding among them: kernel_height * n_in *
+ *       ((out_width - 1) * stride_right + kernel_width); 0 for a kernel of 1 x 1 without padding
+ */
 #if defined(ET_HELIUM)
 #define ET_DENSE_SCRATCH(n_in) 0
-#define ET_CONV2D_SCRATCH(n) (((n) + 15) / 16 * 64)
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) 0
+#define ET_CONV2D_SCRATCH(n, n_out, rows) (((n) + 15) / 16 * 64 + (rows))
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #elif defined(ET_DSP)
 #define ET_DENSE_SCRATCH(n_in) (2 * (n_in))
-#define ET_CONV2D_SCRATCH(n) (((n) + 3) / 4 * 36)
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) \
-    (2 * (channels) * (kernel_height) * (((out_width) + 3) / 4 * 4 + 2))
+/* Channels whose weights are widened at a time. */
+#define ET_PAIRS_CHANNELS(n, n_out) \
+    ((n_out) < ((n) > 64 ? 16 : 32) ? (n_out) : (n) > 64 ? 16 : 32)
+#define ET_CONV2D_SCRATCH(n, n_out, rows)                                    \
+    ((n) > 128 ? ((n) + 3) / 4 * 36                                          \
+               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 40) +   \
+                     12 * ET_PAIRS_CHANNELS(n, n_out))
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #else
 #define ET_DENSE_SCRATCH(n_in) 0
-#define ET_CONV2D_SCRATCH(n) 0
-#define ET_DEPTHWISE_SCRATCH(channels, kernel_height, out_width) 0
+#define ET_CONV2D_SCRATCH(n, n_out, rows) 0
+#define ET_DEPTHWISE_SCRATCH(out_width, stride) 0
 #endif
 
 /* How a kernel moves over an image; a signal is an image of height 1. Rows of padding below and
@@ -50,7 +63,7 @@ typedef struct {
 
 /* From accumulators to int8. */
 typedef struct {
-    const int32_t *multiplier;      /* [n_out], 0 or [2^30, 2^31) */
+    const int32_t *multiplier;      /* [n_out], [2^30, 2^31), or 0 with a shift of 0 */
     const int8_t *shift;            /* [n_out], [-31, 30], negative shifts right */
     int32_t zero_point, low, high;  /* int8: of the result, and the ends of its activation */
 } et_output;

@@ -73,5 +73,9 @@ ET_INLINE void et_activate_mve(const et_output *output, int8_t *y, int32_t n) {
 void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                  int8_t *y, int32_t n_in, int32_t n_out);
 
+/* A convolution with a group a channel, of any kernel and stride; as et_rows_mve. */
+void et_channels_mve(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                     const et_output *output, int8_t *y, const et_window *window);
+
 #endif
 #endif

@@ -2,17 +2,17 @@
 
 #if defined(ET_HELIUM)
 
-ET_INLINE uint32x4_t mix4(uint32x4_t x) {
-    x = vmulq_n_u32(veorq_u32(x, vshrq_n_u32(x, 16)), 0x7feb352du);
-    x = vmulq_n_u32(veorq_u32(x, vshrq_n_u32(x, 15)), 0x846ca68bu);
-    return veorq_u32(x, vshrq_n_u32(x, 16));
-}
+/* et_mix32 of four words. */
+#define MIX                                                            \
+    "vshr.u32 q5,q4,#16\n\tveor q4,q4,q5\n\t"                          \
+    "vmul.i32 q4,q4,%[c1]\n\tvshr.u32 q5,q4,#15\n\tveor q4,q4,q5\n\t"   \
+    "vmul.i32 q4,q4,%[c2]\n\tvshr.u32 q5,q4,#16\n\tveor q4,q4,q5\n\t"
 
 /* A step with 8 fraction bits, to nearest, plus a random byte: exact while the multiplier, times
- * 256, fits in int32. VRMULH takes the upper half of the product, rounded. */
-ET_INLINE int32x4_t step4(int32x4_t grad, int32x4_t fine, uint32x4_t octets) {
-    return vshrq_n_s32(vaddq_s32(vrmulhq_s32(grad, fine), vreinterpretq_s32_u32(octets)), 8);
-}
+ * 256, fits in int32. VQRDMULH doubles the product, so it gets half of that. */
+#define STEP(grad, octets)                                                     \
+    "vqrdmulh.s32 " grad "," grad ",%[half]\n\tvadd.i32 " grad "," grad "," octets "\n\t" \
+    "vshr.s32 " grad "," grad ",#8\n\t"
 
 /* Lane l of the hash is the word of weights 4 l .. 4 l + 3; VLD4 delivers gradients alike, and two
  * narrowings put the steps back into order. VSHR and VQMOVN stand for VQSHRN, which version 2.40 of
@@ -22,31 +22,28 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
     if (first % 4 != 0 || multiplier >= 1 << 23 || n < 16)
         return 0;
     const int32_t done = n / 16 * 16;
-    const int32x4_t fine = vdupq_n_s32(multiplier * 256);
-    const uint32x4_t k1 = vdupq_n_u32(key.k1);
-    const int8x16_t least = vdupq_n_s8(-127);
-    uint32x4_t counter = vaddq_n_u32(vidupq_n_u32(0, 1), first / 4 + key.k0);
-    int32_t low = 0, high = 0;
-    for (int32_t i = 0; i < done; i += 16) {
-        const uint32x4_t words = mix4(veorq_u32(mix4(counter), k1));
-        const uint16x8_t even = vmovlbq_u8(vreinterpretq_u8_u32(words));
-        const uint16x8_t odd = vmovltq_u8(vreinterpretq_u8_u32(words));
-        const int32x4x4_t g = vld4q_s32(grad + i);
-        const int32x4_t s0 = step4(g.val[0], fine, vmovlbq_u16(even));
-        const int32x4_t s1 = step4(g.val[1], fine, vmovlbq_u16(odd));
-        const int32x4_t s2 = step4(g.val[2], fine, vmovltq_u16(even));
-        const int32x4_t s3 = step4(g.val[3], fine, vmovltq_u16(odd));
-        high = vmaxvq_s32(vmaxvq_s32(vmaxvq_s32(vmaxvq_s32(high, s0), s1), s2), s3);
-        low = vminvq_s32(vminvq_s32(vminvq_s32(vminvq_s32(low, s0), s1), s2), s3);
-        int16x8_t a = vuninitializedq_s16(), b = vuninitializedq_s16();
-        int8x16_t step = vuninitializedq_s8();
-        a = vqmovntq_s32(vqmovnbq_s32(a, s0), s2);
-        b = vqmovntq_s32(vqmovnbq_s32(b, s1), s3);
-        step = vqmovntq_s16(vqmovnbq_s16(step, a), b);
-        vst1q_s8(w + i, vmaxq_s8(vqsubq_s8(vld1q_s8(w + i), step), least));
-        counter = vaddq_n_u32(counter, 4);
-    }
-    if (low < INT8_MIN || high > INT8_MAX)
+    const int32_t *g = grad;
+    register uint32_t counter __asm__("r4") = first / 4 + key.k0;
+    uint32_t largest = 0;
+    __asm__ volatile(
+        "vdup.32 q7,%[k1]\n\tdls lr,%[turns]\n1:\n\t"
+        "vidup.u32 q4,%[counter],#1\n\t" MIX "veor q4,q4,q7\n\t" MIX
+        "vld40.32 {q0,q1,q2,q3},[%[g]]\n\tvld41.32 {q0,q1,q2,q3},[%[g]]\n\t"
+        "vld42.32 {q0,q1,q2,q3},[%[g]]\n\tvld43.32 {q0,q1,q2,q3},[%[g]]!\n\t"
+        "vmovlb.u8 q5,q4\n\tvmovlt.u8 q4,q4\n\t"
+        "vmovlb.u16 q6,q5\n\t" STEP("q0", "q6") "vmovlt.u16 q5,q5\n\t" STEP("q2", "q5")
+        "vmovlb.u16 q6,q4\n\t" STEP("q1", "q6") "vmovlt.u16 q4,q4\n\t" STEP("q3", "q4")
+        "vqmovnb.s32 q5,q0\n\tvqmovnt.s32 q5,q2\n\tvqmovnb.s32 q6,q1\n\tvqmovnt.s32 q6,q3\n\t"
+        "vmaxav.s16 %[largest],q5\n\tvmaxav.s16 %[largest],q6\n\t"
+        "vqmovnb.s16 q4,q5\n\tvqmovnt.s16 q4,q6\n\t"
+        "vldrb.8 q0,[%[w]]\n\tvqsub.s8 q0,q0,q4\n\tvdup.8 q1,%[least]\n\tvmax.s8 q0,q0,q1\n\t"
+        "vstrb.8 q0,[%[w]],#16\n\tle lr,1b"
+        : [g] "+r"(g), [w] "+r"(w), [largest] "+r"(largest), [counter] "+r"(counter)
+        : [turns] "r"(done / 16), [k1] "r"(key.k1),
+          [half] "r"(multiplier * 128), [least] "r"(-127), [c1] "r"(0x7feb352du),
+          [c2] "r"(0x846ca68bu)
+        : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
+    if (largest > INT8_MAX)
         *saturated += et_count_saturated(grad, multiplier, key, first, done);
     return done;
 }

@@ -64,6 +64,8 @@ int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, 
                             uint32_t first, int32_t n) {
     int32_t saturated = 0;
     const int32_t done = et_update_fast(w, grad, multiplier, key, first, n, &saturated);
+    if (done == n)
+        return saturated;
     return saturated + et_update_row(w + done, grad + done, multiplier, key,
                                      first + (uint32_t)done, n - done);
 }

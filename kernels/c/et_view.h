@@ -4,8 +4,8 @@
 
 #include "et_layers.h"
 
-/* Taps [first_row, end_row) x [first_column, end_column) are inside; (row, column) is the pixel
- * under tap (0, 0) and may lie outside. */
+/* Taps [first_row, end_row) x [first_column, end_column) are inside, perhaps none; (row, column) is
+ * the pixel under tap (0, 0) and may lie outside. */
 typedef struct {
     int32_t row, column, first_row, end_row, first_column, end_column;
 } et_view;
@@ -14,10 +14,10 @@ static inline et_view et_look(const et_window *v, int32_t p, int32_t q) {
     const int32_t row = p * v->stride_down - v->top, column = q * v->stride_right - v->left;
     const et_view view = {row,
                           column,
-                          et_max(0, -row),
-                          et_min(v->kernel_height, v->height - row),
-                          et_max(0, -column),
-                          et_min(v->kernel_width, v->width - column)};
+                          et_clip(-row, 0, v->kernel_height),
+                          et_clip(v->height - row, 0, v->kernel_height),
+                          et_clip(-column, 0, v->kernel_width),
+                          et_clip(v->width - column, 0, v->kernel_width)};
     return view;
 }
 
