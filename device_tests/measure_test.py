@@ -24,7 +24,7 @@ def test_bytes_of_a_network_are_measured(board, objects):
     saved = saved_bytes(files)
     arenas = {int(n) for n in re.findall(rb"ARENA_BYTES = (\d+)", files["net.c"])}
     assert found.arena in {-(-n // 8) * 8 for n in arenas}
-    assert saved <= found.state <= saved + 16  # alignment, and what the start-up code keeps
+    assert saved <= found.state <= saved + 32  # alignment, and what the start-up code keeps
     weights = sum(params.w.nbytes for params in model.params.values())
     assert weights < found.flash - found.code < 4 * weights
     assert 4000 < found.code < 40_000
