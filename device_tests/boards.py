@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Literal
 
-Kind = Literal["host", "unicorn", "qemu", "wasm"]
+Kind = Literal["host", "unicorn", "qemu", "wasm", "serial"]
 
 ZIG = (sys.executable, "-m", "ziglang", "cc")
 CURES = {
@@ -15,6 +15,7 @@ CURES = {
     "unicorn": "pip install unicorn",
     "elftools": "pip install pyelftools",
     "wasmtime": "pip install wasmtime",
+    "serial": "pip install pyserial",
     "arm-none-eabi-gcc": "apt-get install gcc-arm-none-eabi libnewlib-arm-none-eabi",
     "riscv64-unknown-elf-gcc": "apt-get install gcc-riscv64-unknown-elf",
     "aarch64-linux-gnu-gcc": "apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
@@ -24,7 +25,7 @@ CURES = {
 }
 """What a board may need, and the command that brings it."""
 SANITIZERS = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-PACKAGES = ("ziglang", "unicorn", "elftools", "wasmtime")
+PACKAGES = ("ziglang", "unicorn", "elftools", "wasmtime", "serial")
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Board:
     """One way to run a program.
 
     Attributes:
-        kind: the module that runs it: `host_board`, `unicorn_board`, `qemu_board`, `wasm_board`.
+        kind: the module that runs it: `host_board`, `unicorn_board`, `qemu_board`, `wasm_board`,
+            `serial_board`.
         compiler: its command.
         flags: what chooses the core.
         needs: programs and packages, each a key of `CURES`.
         core: name of the core where an emulator has to be told.
-        launcher: the emulator's command; empty where the program runs by itself.
+        launcher: the emulator's command; empty where the program runs by itself; port and speed
+            of a serial board.
         flash: address of code and constants.
         ram: address of at least 4 MiB; state, arena, frames and stack get a quarter each.
     """
@@ -115,14 +118,33 @@ BOARDS = {
 """Every board by name; a new one is a line here."""
 
 
+BAUD = 115200
+
+
 def board_named(name: str) -> Board:
-    """Return a board of the table.
+    """Return a board of the table, or one behind a serial port.
+
+    Args:
+        name: a key of BOARDS, or serial:PORT or serial:PORT@BAUD.
 
     Raises:
         ValueError: if there is none of that name; with the names that there are.
+
+    Example:
+        >>> board_named("serial:/dev/ttyACM0@921600").launcher
+        ('/dev/ttyACM0', '921600')
     """
+    kind, _, place = name.partition(":")
+    if kind == "serial" and place:
+        port, at, baud = place.rpartition("@")
+        found = (port, baud) if at else (place, str(BAUD))
+        if not found[0] or not found[1].isdecimal() or not int(found[1]):
+            raise ValueError(
+                f"a serial board must be serial:PORT or serial:PORT@BAUD, got {name!r}"
+            )
+        return Board("serial", (), (), ("serial",), launcher=found)
     if name not in BOARDS:
-        raise ValueError(f"board must be one of {', '.join(BOARDS)}, got {name!r}")
+        raise ValueError(f"board must be one of {', '.join(BOARDS)}, serial:PORT, got {name!r}")
     return BOARDS[name]
 
 

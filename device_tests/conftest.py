@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,27 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def board(request):
-    if lacks := missing(BOARDS[request.param]):
-        end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
-        end(f"{request.param}: {'; '.join(lacks)}")
-    return request.param
+def need(request):
+    """Return a board; skip the test where it lacks a tool, or fail it with --all-boards."""
+
+    def check(name):
+        if lacks := missing(BOARDS[name]):
+            end = pytest.fail if request.config.getoption("--all-boards") else pytest.skip
+            end(f"{name}: {'; '.join(lacks)}")
+        return name
+
+    return check
+
+
+@pytest.fixture
+def board(request, need):
+    return need(request.param)
 
 
 @pytest.fixture(scope="session")
 def objects(tmp_path_factory) -> Path:
-    """Where programs are built; equal sources are compiled once a session."""
-    return tmp_path_factory.mktemp("objects")
+    """Where programs are built; equal sources are compiled once, also by several workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "objects"
+    folder.mkdir(exist_ok=True)
+    return folder

@@ -28,6 +28,8 @@ def test_counts_repeat_and_change_no_result(board, objects):
         assert {r.instructions for r in counted} == {None}
         return
     assert counted == run(program, frames, count=True)
+    last = run(program, frames, count=True, uncounted=2)
+    assert [r.instructions for r in last] == [None, None, *(r.instructions for r in counted[2:])]
     _, first, second, infer = [r.instructions for r in counted]
     assert infer < first
     assert infer < second

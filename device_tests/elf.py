@@ -16,10 +16,12 @@ class Elf:
     Attributes:
         segments: (address where it runs, bytes) of code, constants and initial values.
         symbols: address and size by name.
+        objects: (name, address, size) of arrays and structs; a name may be there twice.
     """
 
     segments: tuple[tuple[int, bytes], ...]
     symbols: dict[str, tuple[int, int]]
+    objects: tuple[tuple[str, int, int], ...] = ()
 
     def region(self, name: str) -> range:
         """Return the addresses of a part that `support/board.ld` names."""
@@ -68,9 +70,11 @@ def read_elf(path: Path) -> Elf:
         table = elf.get_section_by_name(".symtab")
         if not isinstance(table, SymbolTableSection):
             raise BoardError(f"{path.name} has no symbols")
-        symbols = {
-            symbol.name: (symbol["st_value"], symbol["st_size"])
+        named = [
+            (symbol.name, symbol["st_value"], symbol["st_size"], symbol["st_info"]["type"])
             for symbol in table.iter_symbols()
             if symbol.name and not symbol.name.startswith("$")
-        }
-    return Elf(segments, symbols)
+        ]
+    symbols = {name: (address, size) for name, address, size, _ in named}
+    objects = [(name, at, size) for name, at, size, kind in named if kind == "STT_OBJECT"]
+    return Elf(segments, symbols, tuple(objects))

@@ -15,6 +15,11 @@ from edgetrain.settings import Settings
 
 TARGET = TARGETS["cortex-m4"]
 TOLERANCE = 0.02
+LINKED = 16
+"""Bytes that a linker may add at the ends of sections."""
+OTHER_CALLS = 384
+"""By how much the deepest calls may lie below those that a network takes: a forecast knows the
+calls, not the shapes on which they depend."""
 STALE = 1.25
 """By how much a compiler may exceed the bounds of the table of targets, which is to be measured
 anew after kernels have changed: python examples/measure_memory.py --targets"""
@@ -55,10 +60,10 @@ def test_the_forecast_is_within_two_percent(compiled, network, rule, objects):
     found = seen(compiled, model, chosen, objects)
     exact = forecast.weights_ram + forecast.state_ram + forecast.arena
     assert exact == made.ram
-    assert 0 <= found.variables - exact < 16  # where the linker ends the sections
+    assert 0 <= found.variables - exact < LINKED
     assert made.stack["train"] <= STALE * forecast.stack or compiled != "gcc"
     in_all, used = exact + made.stack["train"], found.variables + found.stack
-    assert abs(in_all - used) <= TOLERANCE * used
+    assert -LINKED <= in_all - used <= max(TOLERANCE * used, OTHER_CALLS)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -15,8 +15,9 @@ from edgetrain.device_tests.program import (
 
 
 def run(
-    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
-) -> list[Reply]:
+    program: Program, frames: Sequence[bytes], *, count: bool = False, uncounted: int = 0,
+    timeout_s: float = 60,
+) -> list[Reply]:  # fmt: skip
     """Send frames through a process; see `run.run`. Instructions are not counted."""
     command = [*program.board.launcher, str(program.path)]
     try:

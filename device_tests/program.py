@@ -19,6 +19,10 @@ class BoardTimeoutError(BoardError):
     """A program did not come back in time."""
 
 
+class BoardLineError(BoardError):
+    """There is no line to a board, or another program behind it than there should be."""
+
+
 @dataclass(frozen=True)
 class Program:
     """A linked program.
@@ -26,12 +30,14 @@ class Program:
     Attributes:
         name: of its board, for messages.
         board: what it was built for.
-        path: of the executable.
+        path: of the executable; not used where a board has it already.
+        identity: of the network in it, where a board is asked; see `network.identity`.
     """
 
     name: str
     board: Board
     path: Path
+    identity: int = 0
 
 
 @dataclass(frozen=True)

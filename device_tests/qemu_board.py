@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+import struct
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -28,9 +29,10 @@ FAULT = 99
 
 
 def run(
-    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
-) -> list[Reply]:
-    """Start the machine, which reads in.bin and writes out.bin; see `run.run`."""
+    program: Program, frames: Sequence[bytes], *, count: bool = False, uncounted: int = 0,
+    timeout_s: float = 60,
+) -> list[Reply]:  # fmt: skip
+    """Start the machine, which reads in.bin and writes out.bin and stack.bin; see `run.run`."""
     size = read_elf(program.path).symbols["frame_in"][1]
     for frame in frames:
         if len(frame) != size:
@@ -52,12 +54,13 @@ def run(
         if done.returncode:
             raise _fault(program, done.returncode, done.stderr + done.stdout)
         out = (folder / "out.bin").read_bytes()
-        counts = [int(n) for n in (folder / "counts").read_text().split()] if count else None
+        stacks = struct.unpack(f"<{len(frames)}I", (folder / "stack.bin").read_bytes())
+        counts: list[int | None] = [None] * len(frames)
+        if count:
+            found = [int(n) for n in (folder / "counts").read_text().split()]
+            counts[uncounted:] = found[uncounted:]
     size = len(out) // max(len(frames), 1)
-    return [
-        Reply(out[i * size : (i + 1) * size], counts[i] if counts else None)
-        for i in range(len(frames))
-    ]
+    return [Reply(out[i * size : (i + 1) * size], counts[i], stacks[i]) for i in range(len(frames))]
 
 
 def _plugin(folder: Path) -> Path:

@@ -74,13 +74,15 @@ ARM64 = Core(
 
 
 def run(
-    program: Program, frames: Sequence[bytes], *, count: bool = False, timeout_s: float = 60
-) -> list[Reply]:
+    program: Program, frames: Sequence[bytes], *, count: bool = False, uncounted: int = 0,
+    timeout_s: float = 60,
+) -> list[Reply]:  # fmt: skip
     """Call `frame_run` for each frame; see `run.run`."""
     machine = Machine(program)
+    replies = [machine.call(frame, timeout_s) for frame in frames[:uncounted]]
     if count:
         machine.count()
-    return [machine.call(frame, timeout_s) for frame in frames]
+    return replies + [machine.call(frame, timeout_s) for frame in frames[uncounted:]]
 
 
 class Machine:
@@ -124,8 +126,9 @@ class Machine:
         )
 
     def count(self) -> None:
-        """Count instructions from now on, a block at a time."""
+        """Count instructions from now on, a block at a time; those translated before as well."""
         self.instructions = 0
+        self.uc.ctl_flush_tb()
         self.uc.hook_add(unicorn.UC_HOOK_BLOCK, self._block)
 
     def call(self, frame: bytes, timeout_s: float) -> Reply:

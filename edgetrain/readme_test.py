@@ -25,10 +25,10 @@ def test_the_python_example_learns(text, capsys):
 
 
 def test_every_command_is_a_verb(text):
-    commands = set(re.findall(r"edgetrain ([a-z]+)", text))
+    commands = set(re.findall(r"edgetrain ([a-z-]+)", text))
 
     assert commands & set(VERBS) >= {"demo", "new", "train", "evaluate", "analyze"}
-    assert all(verb in VERBS for verb in re.findall(r"^edgetrain ([a-z]+)", text, re.MULTILINE))
+    assert all(verb in VERBS for verb in re.findall(r"^edgetrain ([a-z-]+)", text, re.MULTILINE))
 
 
 def test_every_path_exists(text):

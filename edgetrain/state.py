@@ -79,14 +79,28 @@ def trace(model: Model, state: State) -> str:
         False
     """
     crc = zlib.crc32(np.int64(state.step).astype("<i8").tobytes())
+    for name, array in traced(model, state).items():
+        crc = zlib.crc32(array.tobytes(), zlib.crc32(name.encode(), crc))
+    return f"{crc:08x}"
+
+
+def traced(model: Model, state: State) -> dict[str, NDArray[np.signedinteger]]:
+    """Return all parameters and state by name, sorted, as little-endian contiguous arrays.
+
+    Example:
+        >>> from edgetrain.architectures import mlp
+        >>> from edgetrain.quantize import quantize
+        >>> model = quantize(mlp((4,), 3, hidden=()), np.ones((2, 4), np.float32))
+        >>> list(traced(model, State(0)))
+        ['classifier/b', 'classifier/w']
+    """
     arrays = {f"{name}/{part}": array for name, weights in model.params.items()
               for part, array in weights._asdict().items()}  # fmt: skip
     arrays |= {f"state/{name}": array for name, array in state.tensors.items()}
-    for name in sorted(arrays):
-        array = arrays[name]
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        crc = zlib.crc32(little.tobytes(), zlib.crc32(name.encode(), crc))
-    return f"{crc:08x}"
+    return {
+        name: np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        for name, array in sorted(arrays.items())
+    }
 
 
 def initial(model: Model, settings: Settings, trained: frozenset[str]) -> dict[str, NDArray]:

@@ -5,6 +5,7 @@
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
 void *memset(void *to, int value, size_t n);
 void *memmove(void *to, const void *from, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
 
 /* The empty statements keep a compiler from making a call of memcpy of the loop in memcpy. */
 #define KEEP __asm__ volatile("" ::: "memory")
@@ -35,6 +36,16 @@ void *memmove(void *to, const void *from, size_t n) {
         KEEP;
     }
     return to;
+}
+
+int memcmp(const void *a, const void *b, size_t n) {
+    const uint8_t *p = a, *q = b;
+    for (; n; n--, p++, q++) {
+        if (*p != *q)
+            return *p < *q ? -1 : 1;
+        KEEP;
+    }
+    return 0;
 }
 
 void *memset(void *to, int value, size_t n) {

@@ -16,6 +16,7 @@ from edgetrain.cli import (
     import_model,
     new,
     quantize,
+    test_device,
     train,
 )
 
@@ -29,6 +30,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "evaluate": evaluate.evaluate,
     "export": export.export,
     "analyze": analyze.analyze,
+    "test-device": test_device.run_suite,
     "doctor": doctor.doctor,
 }
 

@@ -15,9 +15,10 @@ CACHE = "NUMBA_CACHE_DIR"
 PACKAGES = ("numpy", "numba", "safetensors", "typer", "rich")
 EXTRAS = {
     "onnx": "onnx", "onnxruntime": "onnx", "ai-edge-litert": "tflite",
-    "tflite-runtime": "tflite-runtime", "torch": "torch",
+    "tflite-runtime": "tflite-runtime", "torch": "torch", "ziglang": "device",
+    "unicorn": "device", "pyelftools": "device", "wasmtime": "device", "pyserial": "device",
 }  # fmt: skip
-"""Packages that only a crossing of formats needs, and the extra that installs each."""
+"""Packages that only a crossing of formats or a board needs, and the extra that installs each."""
 
 
 def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:

@@ -79,6 +79,11 @@ class MonoForward:
         trained = select(model.graph, self.settings.train)
         return tuple(plan(b, trained, self.settings.bits) for b in split(model.graph, self.blocks))
 
+    def warmup_steps(self, model: Model) -> int:
+        """Return the number of the first step in which every trained block learns."""
+        early = [plan.block for plan in self.plans(model)[:-1] if plan.trained]
+        return max((self._warmup(model, block) for block in early), default=0)
+
     def step(
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:

@@ -11,6 +11,7 @@ from edgetrain import __version__
 from edgetrain.exporters.c_writing.forms import FORMS, GUARDS
 from edgetrain.exporters.c_writing.program import ALIGNMENT, Program
 from edgetrain.exporters.c_writing.unit import Unit
+from edgetrain.state import traced
 
 KERNELS = files("edgetrain.kernels") / "c"
 PRIVATE = ("et_fast.h", "et_view.h", "et_tables.h")
@@ -92,6 +93,10 @@ et_store_status {name}_stored(const et_flash *flash, et_stored *stored);
 #ifdef EDGETRAIN_TRACE
 /* CRC-32 of all parameters and state; equal to `edgetrain.state.trace`. */
 uint32_t {name}_trace(void);
+
+/* Size in bytes of a tensor that the trace covers, in the order of names, and where it lies; 0 and
+ * NULL behind the last. */
+uint32_t {name}_traced(uint32_t number, const void **bytes);
 #endif
 
 #ifdef __cplusplus
@@ -166,22 +171,33 @@ def arena(*programs: Program) -> str:
 
 
 def trace(name: str, unit: Unit) -> str:
-    """Write the function that checks everything that `edgetrain.state.trace` checks."""
-    arrays = {f"{n}/{part}": array for n, weights in unit.model.params.items()
-              for part, array in weights._asdict().items()}  # fmt: skip
-    arrays |= {f"state/{key}": array for key, array in unit.state.tensors.items()}
+    """Write the functions that check and show what `edgetrain.state.traced` names, in its order."""
     constants = Unit(unit.model, unit.state, unit.trained, unit.batch)
-    lines = ["const int64_t number = step;", "uint32_t crc = et_crc32(0, &number, 8);"]
-    for i, key in enumerate(sorted(arrays)):
+    rows = []
+    for i, (key, array) in enumerate(traced(unit.model, unit.state).items()):
         source, size = unit.traced.get(key, ("", 0))
         if not source:
-            values = np.asarray(arrays[key])
-            source, size = constants.constant(f"trace{i}", values), values.nbytes
-        lines.append(f'crc = et_crc32(crc, "{key}", {len(key)});')
-        lines.append(f"crc = et_crc32(crc, {source}, {size});")
-    lines.append("return crc;")
-    body = function(f"uint32_t {name}_trace(void)", lines)
-    return "\n".join(["#ifdef EDGETRAIN_TRACE", *constants.declarations, body, "#endif", ""])
+            source, size = constants.constant(f"trace{i}", array), array.nbytes
+        rows.append(f'    {{"{key}", {len(key)}, {source}, {size}}},')
+    table = ["static const struct {", "    const char *name;", "    uint32_t length;",
+             "    const void *bytes;", "    uint32_t size;", "} traced[] = {", *rows, "};",
+             "enum { TRACED = sizeof traced / sizeof *traced };", ""]  # fmt: skip
+    check = [
+        "const int64_t number = step;", "uint32_t crc = et_crc32(0, &number, 8);",
+        "for (uint32_t i = 0; i < TRACED; i++) {",
+        "    crc = et_crc32(crc, traced[i].name, traced[i].length);",
+        "    crc = et_crc32(crc, traced[i].bytes, traced[i].size);", "}", "return crc;",
+    ]  # fmt: skip
+    show = [
+        "*bytes = number < TRACED ? traced[number].bytes : NULL;",
+        "return number < TRACED ? traced[number].size : 0;",
+    ]
+    functions = [
+        function(f"uint32_t {name}_trace(void)", check),
+        function(f"uint32_t {name}_traced(uint32_t number, const void **bytes)", show),
+    ]
+    return "\n".join(["#ifdef EDGETRAIN_TRACE", *constants.declarations, *table, *functions,
+                      "#endif", ""])  # fmt: skip
 
 
 def includes(code: str) -> str:

@@ -1,14 +1,18 @@
-"""Layers on every board, plain and fast forms, against the specification."""
+"""Golden vectors of the layers, for plain and fast forms: what the specification says."""
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 from edgetrain import fixed
 from edgetrain.arithmetic.layers import Window, global_pool_multiplier
-from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.arithmetic.rounding import Int8, Int32
+from edgetrain.device_tests.build import build, support
+from edgetrain.device_tests.program import BoardError
 from edgetrain.device_tests.run import run
 from edgetrain.kernels.host_c_build import sources
 
@@ -91,19 +95,19 @@ class Case:
     """One call: arrays as C literals by name, and the numbers of its struct."""
 
     kernel: str
-    want: np.ndarray
-    x: np.ndarray
-    w: np.ndarray | None = None
-    b: np.ndarray | None = None
-    multiplier: np.ndarray | None = None
-    shift: np.ndarray | None = None
+    want: Int8
+    x: Int8
+    w: Int8 | None = None
+    b: Int32 | None = None
+    multiplier: Int32 | None = None
+    shift: Int8 | None = None
     low: int = -128
     high: int = 127
     x_zero_point: int = ZERO_POINT
     window: tuple[int, ...] = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1)
     terms: tuple[tuple[int, int, int], ...] = field(default=((0, 0, 0),))
 
-    def text(self, i):
+    def text(self, i: int) -> tuple[str, str]:
         """Write the arrays, and the entry of the table."""
         arrays, names = [], {}
         for name in ("x", "w", "b", "multiplier", "shift", "want"):
@@ -122,7 +126,7 @@ class Case:
         return "\n".join(arrays), entry
 
 
-def window_numbers(x, y, window):
+def window_numbers(x: Int8, y: Int8, window: Window) -> tuple[int, ...]:
     """Order the numbers as et_window has them."""
     (height, width, n_in), (out_height, out_width, n_out) = x.shape[1:], y.shape[1:]
     top, _, left, _ = window.padding
@@ -130,15 +134,18 @@ def window_numbers(x, y, window):
             top, left, window.groups)  # fmt: skip
 
 
-def weighted(rng, n_out, *rest):
+def weighted(rng: np.random.Generator, n_out: int, *rest: int) -> tuple[Int8, Int32, Int32, Int32]:
     """Weights, biases and scales that leave int8 now and then; shifts to both sides of DSP's."""
     w = rng.integers(-127, 128, (n_out, *rest)).astype(np.int8)
     b = rng.integers(-3000, 3000, n_out).astype(np.int32)
     scales = 2.0 ** rng.uniform(-1, 1, n_out) / (60 * np.sqrt(w[0].size))
-    return w, b, *fixed.quantize_multipliers(scales)
+    multiplier, shift = fixed.quantize_multipliers(scales)
+    return w, b, multiplier, shift
 
 
-def tied(rng, n_out, part):
+def tied(
+    rng: np.random.Generator, n_out: int, part: tuple[int, ...]
+) -> tuple[Int8, Int32, Int32, Int32]:
     """Biases half-way between two results, and their neighbours; all shifts to the right; ends."""
     right = np.where(np.arange(n_out) % 8 == 7, 31, 1 + np.arange(n_out) % 20)
     whole = 2 * rng.integers(-130, 130, n_out) + 1
@@ -150,20 +157,22 @@ def tied(rng, n_out, part):
     return w, b.astype(np.int32), m.astype(np.int32), (-right).astype(np.int32)
 
 
-def int8(rng, *shape):
+def int8(rng: np.random.Generator, *shape: int) -> Int8:
+    """Draw values that have both ends of the range."""
     x = rng.integers(-128, 128, shape).astype(np.int8)
     x.flat[0], x.flat[-1] = 127, -128
     return x
 
 
 @cache
-def layer_cases():
+def layer_cases() -> list[Case]:
+    """Return a call of every kernel in many shapes."""
     rng, found = np.random.default_rng(0), []
     for i, (n_in, n_out) in enumerate(DENSE):
         low, high = RANGES[i % 3]
         x, (w, b, m, s) = int8(rng, 2, n_in), weighted(rng, n_out, n_in)
         y = fixed.dense(x, w, b, ZERO_POINT, m, s, Y_ZERO_POINT, low, high)
-        numbers = (1, 1, n_in, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1)
+        numbers: tuple[int, ...] = (1, 1, n_in, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1)
         found.append(Case("dense", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
     for i, (height, width, n_in, n_out, kernel, stride, padding, groups) in enumerate(CONV):
         low, high = RANGES[i % 3]
@@ -181,7 +190,7 @@ def layer_cases():
     return [*found, *rounded(rng), *others(rng)]
 
 
-def rounded(rng):
+def rounded(rng: np.random.Generator) -> Iterator[Case]:
     """Ties of both roundings in every form, and shifts that only the plain loops take."""
     for i, (kernel, stride, padding, groups, n_in) in enumerate(TIED):
         low, high = RANGES[i % 2]
@@ -210,7 +219,7 @@ def rounded(rng):
                    window=numbers)  # fmt: skip
 
 
-def others(rng):
+def others(rng: np.random.Generator) -> Iterator[Case]:
     """Pools over the whole image, and sums."""
     for shape in ((7, 5, 6), (1, 1, 3), (20, 17, 9)):
         x = int8(rng, 2, *shape)
@@ -218,7 +227,7 @@ def others(rng):
         y = fixed.global_average_pool(x, ZERO_POINT, 3 * 2**29, 1, Y_ZERO_POINT)
         numbers = (*shape, 1, 1, shape[2], 1, 1, 1, 1, 0, 0, 1)
         scale = global_pool_multiplier(3 * 2**29, 1, shape[0] * shape[1])
-        terms = ((Y_ZERO_POINT, *scale),)
+        terms: tuple[tuple[int, int, int], ...] = ((Y_ZERO_POINT, *scale),)
         yield Case("global_pool", y, x, window=numbers, terms=terms)
     pairs = np.stack(np.meshgrid(*[np.arange(-128, 128, 3)] * 2), -1).reshape(-1, 2)
     every, other = np.ascontiguousarray(pairs.T[:, None].astype(np.int8))
@@ -239,21 +248,34 @@ def others(rng):
 
 
 @cache
-def header():
+def header() -> bytes:
+    """Write the cases as C."""
     texts, entries = zip(*(case.text(i) for i, case in enumerate(layer_cases())), strict=True)
     lines = [f"enum {{ CASES = {len(entries)}, LARGEST = {LARGEST} }};", *texts]
     table = ",\n".join(entries)
     return "\n".join([*lines, f"static const layer_case cases[CASES] = {{{table}}};"]).encode()
 
 
-def test_layers_are_those_of_the_specification(board, objects):
-    texts = sources() | {"golden_values.h": header()}
-    texts["golden_layers.c"] = (SUPPORT / "golden_layers.c").read_bytes()
+def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
+    """Run all cases on a board, without and with scratch memory.
+
+    Args:
+        board: its name.
+        folder: for the program.
+        timeout_s: seconds until it counts as hanging.
+
+    Returns:
+        A line a case: its number and kernel, how many results are wrong, and of how many.
+    """
+    cases = layer_cases()
+    texts = sources() | support("golden_layers.c") | {"golden_values.h": header()}
     flags = ("-O2", "-Wno-missing-field-initializers", "-Wno-missing-braces")
-    program = build(board, texts, objects, flags=flags)
-    replies = run(program, [struct.pack("<I", i) for i in range(len(layer_cases()))])
-    got = [struct.unpack("<iiii", reply.data) for reply in replies]
-    wanted = [(len(got), case.want.size, 0, 0) for case in layer_cases()]
-    wrong = {f"{i} {layer_cases()[i].kernel}": (g, w)
-             for i, (g, w) in enumerate(zip(got, wanted, strict=True)) if g != w}  # fmt: skip
-    assert wrong == {}
+    program = build(board, texts, folder, flags=flags)
+    frames = [struct.pack("<I", i) for i in range(len(cases))]
+    lines = []
+    for i, reply in enumerate(run(program, frames, timeout_s=timeout_s)):
+        of, size, plain, fast = struct.unpack("<iiii", reply.data)
+        if (of, size) != (len(cases), cases[i].want.size):
+            raise BoardError(f"{board} runs other cases: {of} of {size} results, not {len(cases)}")
+        lines.append(f"{i} {cases[i].kernel}: {plain + fast} of {2 * size} wrong")
+    return lines

@@ -1,26 +1,32 @@
-"""Rounding and saturation of the kernels on every board, against the specification."""
+"""Golden vectors of rounding, saturation and updates: inputs and what the specification says."""
 
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetrain import fixed
-from edgetrain.device_tests.build import SUPPORT, build
+from edgetrain.arithmetic.rounding import Int32
+from edgetrain.device_tests.build import build, support
 from edgetrain.device_tests.run import run
 from edgetrain.fixed import Key
 from edgetrain.kernels.host_c_build import sources
 
 INT32_MAX = 2**31 - 1
 KEY = Key(12345, 678910)
+Ints64 = NDArray[np.int64]
 C_TYPES = {"int8": "int8_t", "int16": "int16_t", "int32": "int32_t", "int64": "int64_t"}
 
 
-def around(values, reach=1):
+def around(values: Iterable[int], reach: int = 1) -> list[int]:
     """Every value, its negative, and their neighbours."""
     return sorted({s * v + d for v in values for s in (1, -1) for d in range(-reach, reach + 1)})
 
 
-def division_cases():
+def division_cases() -> tuple[Ints64, Ints64]:
     """Ties of every exponent, and ends of the range."""
     pairs = [(v, e) for e in range(63) for k in (0, 1, 2, 5)
              for v in around([(1 << e) * k + ((1 << e) >> 1)])]  # fmt: skip
@@ -30,17 +36,19 @@ def division_cases():
     return value, exponent
 
 
-def rescale_cases():
+def rescale_cases() -> tuple[Ints64, Int32, Int32]:
     """Both roundings at ties, results at the ends of int8 and int32, every shift."""
     rows = [(acc, multiplier, shift) for shift in range(-31, 31)
             for multiplier in (2**30, 2**30 + 1, 3 * 2**29, INT32_MAX, 0)
             for acc in around([0, 1, 2, 3, 6, 1 << max(1, -shift), 3 << max(0, -shift), 127, 255,
                                INT32_MAX - 1])
             if abs(acc) << max(shift, 0) <= INT32_MAX]  # fmt: skip
-    return tuple(np.array(column, np.int64) for column in zip(*rows, strict=True))
+    columns: list[Ints64] = [np.array(column, np.int64) for column in zip(*rows, strict=True)]
+    acc, multiplier, shift = columns
+    return acc, multiplier.astype(np.int32), shift.astype(np.int32)
 
 
-def update_cases(rng):
+def update_cases(rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Gradients from nothing to the ends of int32; sums that hit 2**32; weights at their ends.
 
     Of rows of 595 weights each fourth begins a word, as the fast forms ask, and has a tail. In the
@@ -60,16 +68,18 @@ def update_cases(rng):
 
 
 @cache
-def header():
+def header() -> bytes:
     """Write inputs and wanted results as C."""
-    rng, arrays, numbers = np.random.default_rng(0), {}, {}
+    rng = np.random.default_rng(0)
+    arrays: dict[str, NDArray[Any]] = {}
+    numbers: dict[str, int] = {}
     value, exponent = division_cases()
     arrays["divide_value"], arrays["divide_exponent"] = value, exponent.astype(np.int32)
     arrays["divide_want"] = np.array(
         [fixed.divide_by_power(v, int(e)) for v, e in zip(value, exponent, strict=True)]
     )
     acc, multiplier, shift = rescale_cases()
-    inputs = {"acc": acc, "multiplier": multiplier, "shift": shift}
+    inputs: dict[str, NDArray[Any]] = {"acc": acc, "multiplier": multiplier, "shift": shift}
     arrays |= {f"rescale_{name}": column.astype(np.int32) for name, column in inputs.items()}
     arrays["rescale_want"] = fixed.rescale(acc, multiplier, shift).astype(np.int32)
     arrays["requantize_want"] = fixed.requantize(acc, multiplier, shift, -5, -100, 120)
@@ -105,7 +115,7 @@ def header():
     return "\n".join([*lines, *(literal(name, array) for name, array in arrays.items())]).encode()
 
 
-def literal(name, array):
+def literal(name: str, array: NDArray[Any]) -> str:
     """Write an array; the smallest int64 has no literal of its own."""
     items = ("(-9223372036854775807 - 1)" if v == -(2**63) else str(v) for v in array.ravel())
     suffix = "ll" if array.dtype == np.int64 else ""
@@ -113,12 +123,17 @@ def literal(name, array):
     return f"static const {C_TYPES[array.dtype.name]} {name}[] = {{{values}}};"
 
 
-def test_rounding_is_that_of_the_specification(board, objects):
-    texts = sources() | {"golden_values.h": header()}
-    texts["golden.c"] = (SUPPORT / "golden.c").read_bytes()
-    (reply,) = run(build(board, texts, objects), [bytes(4)])
-    assert reply.data.split(b"\0")[0].decode() == (
-        "divide_by_power: 0 of 1505 wrong; rescale: 0 of 10450 wrong; "
-        "requantize: 0 of 10450 wrong; update_int8: 0 of 9520 wrong; "
-        "update_int16: 0 of 9520 wrong; update_bias: 0 of 16 wrong; softmax: 0 of 1760 wrong; "
-    )
+def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
+    """Run all vectors on a board.
+
+    Args:
+        board: its name.
+        folder: for the program.
+        timeout_s: seconds until it counts as hanging.
+
+    Returns:
+        A line an operation: its name, how many results are wrong, and of how many.
+    """
+    texts = sources() | support("golden.c") | {"golden_values.h": header()}
+    (reply,) = run(build(board, texts, folder), [bytes(4)], timeout_s=timeout_s)
+    return reply.data.split(b"\0")[0].decode().removesuffix("; ").split("; ")
