@@ -42,6 +42,8 @@ CONV = (
     (1, 1, 9, 8, 8, (1, 3), NONE, (0, 0, 2, 0), 8),
     (1, 4, 5, 4, 8, (3, 3), NONE, NEAR, 4),
 )
+LARGE = 8
+"""Number of the convolution whose sums may pass 2**30."""
 POOLS = (((6, 6, 5), Window((2, 2), (2, 2), ALL)), ((7, 5, 4), Window((3, 3), (2, 2), NEAR)))
 SCALINGS = ((2**30, 0), (3 * 2**29, -1), (2**30 + 12345, -6), (2**31 - 1, -14), (2**30, -18))
 
@@ -133,6 +135,11 @@ def layers(rng):
         for scaling in (SCALINGS[i % 5], SCALINGS[3]):
             yield scaled(f"{kind}_ERROR", acc, scaling, e, w, ratio, number=(batch,), **numbers)
         grad = fixed.conv2d_grad_w(x, e, ZERO_POINT, window)
+        if i == LARGE:
+            full = np.full_like(e, 127), np.full_like(w, 127), np.full_like(ratio, 128)
+            acc = fixed.conv2d_grad_x(*full, x.shape, window)
+            assert acc.max() > 2**30
+            yield scaled("CONV_ERROR", acc, (2**30 + 5, -23), *full, number=(1,), **numbers)
         yield from learned(rng, f"{kind}_LEARN", grad, w, x, e, **numbers)
 
 

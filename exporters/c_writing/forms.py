@@ -69,7 +69,7 @@ def conv2d_learn(n_out: int, pixels: int) -> Scratch:
 
 def conv2d_error(k: int, n_in: int) -> Scratch:
     """Return the scratch of `et_conv2d_error` without groups; k errors reach one input."""
-    columns = 4 if k > 512 else 2048 // k // 4 * 4
+    columns = 4 if k > 1024 else 4096 // k // 4 * 4
     return Scratch(
         f"ET_CONV2D_ERROR_SCRATCH({k}, {n_in})", (0, -(-k // 16) * 32 * (2 + min(columns, n_in)), 0)
     )

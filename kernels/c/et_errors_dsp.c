@@ -1,15 +1,20 @@
-#include "et_tile_dsp.h"
+#include "et_dsp.h"
+#include "et_train.h"
 
 #if defined(ET_DSP)
 
 /* SSUB8 leaves in the flags GE which differences are not negative, and SEL reads them: the bytes of
- * yes where every byte of y is in [least, most], else 0. */
-ET_INLINE uint32_t choose(uint32_t y, uint32_t least, uint32_t most, uint32_t yes) {
-    uint32_t d, unused;
-    __asm__ volatile("ssub8 %1,%2,%3\n\tsel %0,%5,%6\n\tssub8 %1,%4,%2\n\tsel %0,%0,%6"
-                     : "=&r"(d), "=&r"(unused)
-                     : "r"(y), "r"(least), "r"(most), "r"(yes), "r"(0));
+ * yes where every byte of y is at least, or at most, a limit, else 0. */
+ET_INLINE uint32_t where_above(uint32_t y, uint32_t least, uint32_t yes) {
+    uint32_t d;
+    __asm__ volatile("ssub8 %0,%1,%2\n\tsel %0,%3,%4"
+                     : "=&r"(d)
+                     : "r"(y), "r"(least), "r"(yes), "r"(0));
     return d;
+}
+
+ET_INLINE uint32_t choose(uint32_t y, uint32_t least, uint32_t most, uint32_t yes) {
+    return where_above(most, y, where_above(y, least, yes));
 }
 
 /* What is open, in all bytes of a word; 0 where nothing is. */
@@ -23,8 +28,12 @@ int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int
     uint32_t least, most;
     if (!range(low, high, &least, &most) || (uintptr_t)e % 4 != 0)
         return 0;
-    et_word *p = (et_word *)(void *)e;
-    for (et_word *end = p + n / 8 * 2; p != end; p += 2, y += 8) {
+    et_word *p = (et_word *)(void *)e, *end = p + n / 8 * 2;
+    for (; high > INT8_MAX && p != end; p += 2, y += 8) {
+        p[0] = where_above(et_load4(y), least, p[0]);
+        p[1] = where_above(et_load4(y + 4), least, p[1]);
+    }
+    for (; p != end; p += 2, y += 8) {
         p[0] = choose(et_load4(y), least, most, p[0]);
         p[1] = choose(et_load4(y + 4), least, most, p[1]);
     }

@@ -14,7 +14,7 @@
  * number of weights of an output channel, and k that of the errors that reach one input. */
 #define ET_LEARN_WEIGHTS 32
 #define ET_LEARN_PIXELS 128
-#define ET_ERROR_COLUMNS(k) ((k) > 512 ? 4 : 2048 / (k) / 4 * 4) /* and at most n_in */
+#define ET_ERROR_COLUMNS(k) ((k) > 1024 ? 4 : 4096 / (k) / 4 * 4) /* and at most n_in */
 #define ET_STRIP_ROWS(height, pitch) \
     ((pitch) > 256 ? 1 : 256 / (pitch) < (height) ? 256 / (pitch) : (height))
 #if defined(ET_DSP)
