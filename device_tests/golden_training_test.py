@@ -35,15 +35,13 @@ CONV = (
     (1, 3, 3, 4, 64, (3, 3), NONE, NEAR, 1),
     (1, 4, 5, 6, 4, (3, 2), NONE, (1, 1, 0, 1), 2),
     (2, 5, 6, 8, 8, (3, 3), NONE, NEAR, 8),
-    (1, 30, 18, 4, 4, (3, 3), NONE, NEAR, 4),
+    (1, 30, 18, 8, 8, (3, 3), NONE, NEAR, 8),
     (1, 7, 9, 12, 12, (3, 3), (2, 2), NEAR, 12),
     (1, 5, 4, 3, 3, (3, 3), NONE, NEAR, 3),
     (1, 6, 8, 4, 4, (5, 3), NONE, (2, 2, 0, 2), 4),
     (1, 1, 9, 8, 8, (1, 3), NONE, (0, 0, 2, 0), 8),
     (1, 4, 5, 4, 8, (3, 3), NONE, NEAR, 4),
 )
-LARGE = 8
-"""Number of the convolution whose sums may pass 2**30."""
 POOLS = (((6, 6, 5), Window((2, 2), (2, 2), ALL)), ((7, 5, 4), Window((3, 3), (2, 2), NEAR)))
 SCALINGS = ((2**30, 0), (3 * 2**29, -1), (2**30 + 12345, -6), (2**31 - 1, -14), (2**30, -18))
 
@@ -132,15 +130,27 @@ def layers(rng):
         numbers = {"window": window_numbers(x, y, window)}
         kind = "DEPTHWISE" if groups == n_in == n_out else "CONV"
         acc = fixed.conv2d_grad_x(e, w, ratio, x.shape, window)
-        for scaling in (SCALINGS[i % 5], SCALINGS[3]):
-            yield scaled(f"{kind}_ERROR", acc, scaling, e, w, ratio, number=(batch,), **numbers)
         grad = fixed.conv2d_grad_w(x, e, ZERO_POINT, window)
-        if i == LARGE:
-            full = np.full_like(e, 127), np.full_like(w, 127), np.full_like(ratio, 128)
-            acc = fixed.conv2d_grad_x(*full, x.shape, window)
-            assert acc.max() > 2**30
-            yield scaled("CONV_ERROR", acc, (2**30 + 5, -23), *full, number=(1,), **numbers)
+        for scaling, *given in (
+            (SCALINGS[i % 5], e, w, ratio),
+            (SCALINGS[3], e, w, ratio),
+            ((3 * 2**29 + 1, -1), e // 40, w // 40, ratio // 40),  # both roundings show
+            ((2**30, -12), *one_more(e, w, ratio)),
+            (
+                (2**30 + 5, -23),
+                *(np.full_like(a, n) for a, n in ((e, 127), (w, 127), (ratio, 128))),
+            ),
+        ):
+            acc = fixed.conv2d_grad_x(*given, x.shape, window)
+            yield scaled(f"{kind}_ERROR", acc, scaling, *given, number=(batch,), **numbers)
         yield from learned(rng, f"{kind}_LEARN", grad, w, x, e, **numbers)
+
+
+def one_more(e, w, ratio):
+    """Errors that come back as they are, the negative one larger by one."""
+    e, w = np.zeros_like(e), np.zeros_like(w)
+    e.flat[0], e.flat[-1], w[:, w.shape[1] // 2, w.shape[2] // 2] = 100, -101, 64
+    return e, w, np.full_like(ratio, 128)
 
 
 def around_errors(rng):
@@ -257,11 +267,6 @@ def losses(rng):
                                     ("SQUARED_ERROR", fixed.squared_error, target)):  # fmt: skip
             want = np.concatenate([part.ravel() for part in loss(logits, given)])
             yield Case(kernel, want, (logits, given), (batch, classes))
-    for decay, realign in ((3, 0), (0, 4), (31, -5), (4, 40), (2, -40)):
-        v = rng.integers(-(2**31), 2**31, 40).astype(np.int32)
-        grad = rng.integers(-(2**31), 2**31, 40).astype(np.int32)
-        yield Case("MOMENTUM", fixed.momentum(v, grad, decay, realign), (v, grad),
-                   (40, decay, realign))  # fmt: skip
 
 
 @cache

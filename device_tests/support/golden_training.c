@@ -4,14 +4,13 @@
 #include "et_losses.h"
 #include "et_perturb.h"
 #include "et_random.h"
-#include "et_updates.h"
 #include "frames.h"
 
 enum {
     DENSE_ERROR, CONV_ERROR, DEPTHWISE_ERROR, AVERAGE_POOL_ERROR, MAX_POOL_ERROR,
     DENSE_LEARN, CONV_LEARN, DEPTHWISE_LEARN, BIAS_LEARN, SCALE, WIDENED, SLOPE, MERGE, CLOSE,
     KEEP_OPEN, CLOSE_BY_BITS, SPREAD, SHAKE_START, SHAKE_WEIGHTS, ESTIMATE, SIGNS_LEARN,
-    MOMENTUM, CROSS_ENTROPY, SQUARED_ERROR
+    CROSS_ENTROPY, SQUARED_ERROR
 };
 
 /* One call of a kernel: its arrays in the order of its arguments, what it changes in place among
@@ -138,13 +137,9 @@ static int32_t other(const training_case *c) {
         et_shake_weights(c->in[0], c->in[1], &signs, n[2], n[3], n[4],
                          y.bytes + 4 * c->window.n_out, y.words, c->window.n_out, c->window.n_in);
         return 0;
-    case ESTIMATE:
+    default:
         return et_estimate(c->in[0], n[2], &signs, c->in[1], n[3], n[4], &c->scaling, y.bytes,
                            n[0], n[5], n[6]);
-    default:
-        __builtin_memcpy(y.bytes, c->in[0], (size_t)c->size);
-        et_momentum(y.words, c->in[1], n[1], n[2], n[0]);
-        return 0;
     }
 }
 
