@@ -23,7 +23,6 @@ DENSE = ((1, 1), (4, 4), (7, 3), (16, 12), (33, 5), (130, 9))
 # batch, height, width, n_in, n_out, kernel, stride, padding, groups: sizes around those of the
 # fast forms, which take 16 numbers, 32 weights and 128 pixels at a time
 CONV = (
-    (2, 1, 1, 3, 5, (1, 1), NONE, ALL, 1),
     (1, 5, 5, 8, 16, (3, 3), NONE, NEAR, 1),
     (2, 6, 7, 3, 8, (3, 3), (2, 2), (0, 1, 1, 1), 1),
     (1, 9, 15, 36, 12, (1, 1), NONE, ALL, 1),
@@ -39,7 +38,6 @@ CONV = (
     (1, 5, 4, 3, 3, (3, 3), NONE, NEAR, 3),
     (1, 6, 8, 4, 4, (5, 3), NONE, (2, 2, 0, 2), 4),
     (1, 1, 9, 8, 8, (1, 3), NONE, (0, 0, 2, 0), 8),
-    (1, 4, 5, 4, 8, (3, 3), NONE, NEAR, 4),
 )
 POOLS = (((6, 6, 5), Window((2, 2), (2, 2), ALL)), ((7, 5, 4), Window((3, 3), (2, 2), NEAR)))
 SCALINGS = ((2**30, 0), (3 * 2**29, -1), (2**30 + 12345, -6), (2**31 - 1, -14), (2**30, -18))
