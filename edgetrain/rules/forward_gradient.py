@@ -36,7 +36,9 @@ class ForwardGradient:
     In activity space the accumulators of every layer are perturbed and a third, clean pass learns
     layer by layer; see `edgetrain.rules.activity_space`. In weight space the weights are
     perturbed and step along ``-sign(loss(+u) - loss(-u)) * u``; nothing but an inference engine
-    is needed, and the run is a list of signs; see `edgetrain.rules.weight_space`.
+    is needed, and the run is a list of signs; see `edgetrain.rules.weight_space`. There a third
+    pass is made for an exact head only. The loss that a step reports is that of its clean pass;
+    without one it is the mean over all perturbed passes, rounded down.
 
     Attributes:
         settings: the options that every rule has; in weight space with signs the learning rate
@@ -123,7 +125,7 @@ class ForwardGradient:
             settings = replace(settings, error_clip=ERROR_CLIP)
         step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]
-        differences = []
+        differences, perturbed = [], 0
         for query in range(self.queries):
             plus, minus = (
                 loss_error(
@@ -133,10 +135,11 @@ class ForwardGradient:
                 for sign in (1, -1)
             )  # fmt: skip
             differences.append((plus - minus).astype(np.int64))
+            perturbed += int(plus.sum(dtype=np.int64) + minus.sum(dtype=np.int64))
         exact = self.head == "exact"
-        loss = space.learn(step, nodes, differences, self.uses_sign, exact, x, y)
-        metrics = {"loss": int(loss.sum(dtype=np.int64)), "saturated": step.saturated}
-        return *step.result(), metrics
+        clean = space.learn(step, nodes, differences, self.uses_sign, exact, x, y)
+        loss = perturbed // (2 * self.queries) if clean is None else clean.sum(dtype=np.int64)
+        return *step.result(), {"loss": int(loss), "saturated": step.saturated}
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""

@@ -33,8 +33,9 @@ from edgetrain.step import Step, tensor_number
 
 BIAS_INPUT = 64
 """A bias is perturbed and stepped like the weight of an input with this code."""
-SIGN_BITS = 6
-"""A sign counts 1, written with this many fraction bits."""
+SIGN_BITS = 10
+"""A sign counts 1, written with this many fraction bits: enough that the update is in the range of
+its fast forms while a step is smaller than two int8 steps, few enough for the rates of biases."""
 DIFFERENCE_MAX = 2**24
 
 
@@ -99,8 +100,13 @@ def outputs(step: Step, nodes: Sequence[Node], query: int, sign: int, x: Int8) -
 def learn(
     step: Step, nodes: Sequence[Node], differences: Sequence[Int64], uses_sign: bool, exact: bool,
     x: Int8, y: Ints,
-) -> Int32:  # fmt: skip
-    """Step along the signs of every query; see `activity_space.learn` for the arguments."""
+) -> Int32 | None:  # fmt: skip
+    """Step along the signs of every query; see `activity_space.learn` for the arguments.
+
+    Returns:
+        The loss of a clean pass, int32 (batch,), Q10, from which the last layer learns; None,
+        without such a pass, where no layer learns exactly.
+    """
     first = step.number * len(differences)
     exponent, batch = (-SIGN_BITS, 1) if uses_sign else (-LOGIT_BITS, 0)
     for node in nodes:
@@ -116,11 +122,11 @@ def learn(
         step.update_node(
             node, acc_w.astype(np.int32), acc_b.astype(np.int32), exponent, batch=batch
         )
-    return _clean_pass(step, exact, x, y)
+    return _exact_head(step, x, y) if exact else None
 
 
-def _clean_pass(step: Step, exact: bool, x: Int8, y: Ints) -> Int32:
-    """Return the loss without perturbation; let the last layer learn exactly, if asked for."""
+def _exact_head(step: Step, x: Int8, y: Ints) -> Int32:
+    """Return the loss without perturbation, from which the last layer learns."""
     model, ops = step.model, step.ops
     values: dict[str, Int8] = {INPUT: x}
     result: Int8 | Int32 = x
@@ -133,6 +139,5 @@ def _clean_pass(step: Step, exact: bool, x: Int8, y: Ints) -> Int32:
             result = values[node.name] = apply(model, node, values, ops)
     last = model.graph.output
     e, exponent, loss = loss_error(step, last.name, outputs_q10(model, result, ops), y)
-    if exact:
-        step.update_node(last, *gradients(model, last, source, e, ops), exponent)
+    step.update_node(last, *gradients(model, last, source, e, ops), exponent)
     return loss

@@ -8,6 +8,8 @@ import numpy as np
 from edgetrain.arithmetic.randomness import ROUND
 from edgetrain.backward import GUARD_BITS, _tables
 from edgetrain.blocks import Plan
+from edgetrain.exporters.c_writing import forms
+from edgetrain.exporters.c_writing.forms import Scratch
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.kept import open_between
 from edgetrain.exporters.c_writing.program import Program
@@ -146,15 +148,24 @@ class Backward:
         unit, name, x = self.unit, self.unit.names[node.name], self.forward.values[node.inputs[0]]
         zero_point = self.forward.zero_point(node.inputs[0])
         shape, batch = unit.graph.weight_shape(node), self.forward.unit.batch
-        sizes = f"{batch}, {shape[1]}, {shape[0]}"
+        sizes, scratch = f"{batch}, {shape[1]}, {shape[0]}", ""
         if node.op == "conv2d":
-            sizes = f"{batch}, {unit.window(node)}"
+            scratch = self.program.scratch(name, self._learn_scratch(node))
+            sizes = f"{batch}, {unit.window(node)}, {scratch}"
         limit = unit.model.scheme.bias_limits[node.name]
         rows = self.forward.size(node.name) // node.n_out
         self.step(
             f"node/{node.name}", name, node.op, x, error, zero_point, sizes, self.sums(node),
-            (limit, rows, node.n_out), rate,
+            (limit, rows, node.n_out), rate, scratch,
         )  # fmt: skip
+
+    def _learn_scratch(self, node: Node) -> Scratch:
+        height, width, channels = self.unit.graph.shapes[node.name]
+        if node.moving.groups == 1:
+            return forms.conv2d_learn(channels, self.forward.unit.batch * height * width)
+        if node.moving.groups == channels == self.unit.graph.shapes[node.inputs[0]][2]:
+            return forms.depthwise_learn(node.moving.kernel[0], height, width)
+        return forms.NONE
 
     def rates(
         self, key: str, name: str, exponent: str, rate: str, batch: int
@@ -180,7 +191,7 @@ class Backward:
 
     def step(
         self, key: str, name: str, op: str, x: str, error: Error, zero_point: int, sizes: str,
-        sums: str, bias: tuple[int, int, int], rate: str,
+        sums: str, bias: tuple[int, int, int], rate: str, scratch: str = "",
     ) -> None:  # fmt: skip
         """Append one step of weights and biases that are called name in C and key in the state."""
         rates = self.rates(key, name, error.exponent, rate, self.unit.batch)
@@ -188,7 +199,7 @@ class Backward:
             f"saturated += et_{op}_learn({x}, {error.name}, {zero_point}, "
             f"{self.weights(key, name, error.exponent)}, {rates[0]}, "
             f"{sums}, {sizes});",
-            x, error.name, sums,
+            x, error.name, sums, scratch,
         )  # fmt: skip
         limit, rows, n_out = bias
         self.program.line(
@@ -202,14 +213,25 @@ def _linear_error(b: Backward, plan: Plan, node: Node, error: Error, target: str
     scheme = unit.model.scheme
     ratio = unit.constant(f"{name}_ratio", scheme.ratios[node.name][0])
     sums, shape = b.sums(node), unit.graph.weight_shape(node)
-    sizes = f"{unit.batch}, {shape[1]}, {shape[0]}"
+    sizes, scratch = f"{unit.batch}, {shape[1]}, {shape[0]}", ""
     if node.op == "conv2d":
-        sizes = f"{unit.batch}, {unit.window(node)}"
+        scratch = b.program.scratch(name, _error_scratch(b, node))
+        sizes = f"{unit.batch}, {unit.window(node)}, {scratch}"
     call = (
         f"et_{node.op}_error({error.name}, {name}_w, {ratio}, SCALING, {sums}, {target}, {sizes})"
     )
     factor = constants(unit.model).errors[node.name]
-    return b.scaled(b.row(node.name, 0), factor, error.exponent, call, target, error.name, sums)
+    uses = (target, error.name, sums, scratch)
+    return b.scaled(b.row(node.name, 0), factor, error.exponent, call, *uses)
+
+
+def _error_scratch(b: Backward, node: Node) -> Scratch:
+    (height, width, n_in), (rows, columns) = b.unit.graph.shapes[node.inputs[0]], node.moving.kernel
+    if node.moving.groups == 1:
+        return forms.conv2d_error(rows * columns * node.n_out, n_in)
+    if node.moving.groups == node.n_out == n_in:
+        return forms.depthwise_error(rows, height, width)
+    return forms.NONE
 
 
 def _pool_error(b: Backward, plan: Plan, node: Node, error: Error, target: str) -> Error:

@@ -57,3 +57,37 @@ def depthwise(out_width: int, stride: int) -> Scratch:
     """Return the scratch of `et_conv2d` with a group a channel."""
     size = 32 * (-(-out_width // 4) * 4 * stride + 2)
     return Scratch(f"ET_DEPTHWISE_SCRATCH({out_width}, {stride})", (0, size, size))
+
+
+def conv2d_learn(n_out: int, pixels: int) -> Scratch:
+    """Return the scratch of `et_conv2d_learn` without groups; pixels are those of a batch."""
+    most, weights = 128, 32
+    rows = n_out if pixels > most else 4
+    size = -(-min(pixels, most) // 16) * 16 * (2 * weights + 12) + rows * 4 * weights
+    return Scratch(f"ET_CONV2D_LEARN_SCRATCH({n_out}, {pixels})", (0, size, 0))
+
+
+def conv2d_error(k: int, n_in: int) -> Scratch:
+    """Return the scratch of `et_conv2d_error` without groups; k errors reach one input."""
+    columns = 4 if k > 1024 else 4096 // k // 4 * 4
+    return Scratch(
+        f"ET_CONV2D_ERROR_SCRATCH({k}, {n_in})", (0, -(-k // 16) * 32 * (2 + min(columns, n_in)), 0)
+    )
+
+
+def depthwise_learn(kernel_height: int, out_height: int, out_width: int) -> Scratch:
+    """Return the scratch of `et_conv2d_learn` with a group a channel."""
+    macro = f"ET_DEPTHWISE_LEARN_SCRATCH({kernel_height}, {out_height}, {out_width})"
+    return Scratch(macro, (0, _planes(kernel_height, out_height, out_width + 2, 8), 0))
+
+
+def depthwise_error(kernel_height: int, height: int, width: int) -> Scratch:
+    """Return the scratch of `et_conv2d_error` with a group a channel."""
+    macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel_height}, {height}, {width})"
+    return Scratch(macro, (0, _planes(kernel_height, height, width + 2, 4), 0))
+
+
+def _planes(kernel_height: int, height: int, pitch: int, size: int) -> int:
+    strip = min(height * pitch, max(pitch, 256))
+    planes = (strip + (kernel_height - 1) * pitch + 5) // 4 * 4
+    return 8 * planes + size * (-(-strip // 8) * 8) + 32

@@ -33,6 +33,7 @@ class Gradient:
             settings = replace(settings, error_clip=ERROR_CLIP)
         self.unit, self.rule, self.program = unit, rule, Program("train")
         self.nodes = rule.perturbed(unit.model)
+        self.clean = rule.space == "activity" or rule.head == "exact"
         self.forward = Forward(unit, self.program, {INPUT: "x"})
         self.backward = Backward(unit, self.program, self.forward, settings)
 
@@ -41,23 +42,28 @@ class Gradient:
         queries, batch = self.rule.queries, self.unit.batch
         sums = self.program.buffer("differences", "int64_t", queries * batch)
         line = self.program.line
+        if not self.clean:
+            line("int64_t perturbed = 0;")
         line(f"const uint32_t first_query = (uint32_t)step * {queries};")
         line(f"__builtin_memset({sums}, 0, {8 * queries * batch});", sums)
         line(f"for (int32_t query = 0; query < {queries}; query++)")
         line("for (int32_t direction = 1; direction >= -1; direction -= 2) {")
         losses = self._perturbed_pass()
-        line(
-            f"for (int32_t i = 0; i < {batch}; i++) "
-            f"{sums}[query * {batch} + i] += (int64_t)direction * {losses}[i];",
-            sums, losses,
-        )  # fmt: skip
+        line(f"for (int32_t i = 0; i < {batch}; i++) {{", losses)
+        line(f"{sums}[query * {batch} + i] += (int64_t)direction * {losses}[i];", sums, losses)
+        if not self.clean:
+            line(f"perturbed += {losses}[i];", losses)
+        line("}")
         line("}")
         if self.rule.space == "activity":
             slopes = self._slopes(sums, queries * batch, 1, ACTIVITY_MAX, SIGN_DIFFERENCE)
             self._clean_pass(slopes)
         else:
             slopes = self._slopes(sums, queries, batch, WEIGHT_MAX, 1 << SIGN_BITS)
-            self._clean_pass("")
+            if self.clean:
+                self._clean_pass("")
+            else:
+                line(f"loss = (int32_t)(perturbed / {2 * queries});")
             self._step_along_signs(slopes)
         return self.program
 
@@ -134,12 +140,10 @@ class Gradient:
         limit = unit.model.scheme.bias_limits[node.name]
         signs = self.signs(node, "first_query + (uint32_t)query")
         self.program.line(
-            f"et_shake_weights({name}_w, {name}_b, {signs}, direction * {eps}, {limit}, {w}, {b}, "
-            f"{shape[0]}, {n});",
+            f"et_shake_weights({name}_w, {name}_b, {signs}, direction * {eps}, {limit}, "
+            f"{forward.zero_point(node.inputs[0])}, {w}, {b}, {shape[0]}, {n});",
             w, b,
         )  # fmt: skip
-        zero_point = forward.zero_point(node.inputs[0])
-        self.program.line(f"et_start({w}, {b}, {zero_point}, {shape[0]}, {n}, {b});", w, b)
         if ends_linear(unit.model, node):
             y = self.program.buffer("logits", "int32_t", forward.size(node.name))
         else:

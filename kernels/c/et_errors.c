@@ -1,6 +1,7 @@
 /* Errors of layers without weights; et_learn.h declares them. */
 #include "et_learn.h"
 #include "et_losses.h"
+#include "et_train.h"
 #include "et_view.h"
 
 enum { MERGE_BITS = 15, GUARD_BITS = 8 };
@@ -109,18 +110,19 @@ static int32_t is_open(int32_t y, int32_t low, int32_t high) {
 }
 
 void et_close(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n) {
-    for (int32_t i = 0; i < n; i++)
+    for (int32_t i = et_close_fast(e, y, low, high, n); i < n; i++)
         e[i] = (int8_t)(is_open(y[i], low, high) ? e[i] : 0);
 }
 
 void et_keep_open(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n) {
-    __builtin_memset(bits, 0, (size_t)(n + 7) / 8);
-    for (int32_t i = 0; i < n; i++)
+    int32_t i = et_keep_open_fast(y, low, high, bits, n);
+    __builtin_memset(bits + i / 8, 0, (size_t)(n - i + 7) / 8);
+    for (; i < n; i++)
         bits[i / 8] = (uint8_t)(bits[i / 8] | is_open(y[i], low, high) << (i % 8));
 }
 
 void et_close_by_bits(int8_t *e, const uint8_t *bits, int32_t n) {
-    for (int32_t i = 0; i < n; i++)
+    for (int32_t i = et_close_by_bits_fast(e, bits, n); i < n; i++)
         e[i] = (int8_t)((bits[i / 8] >> (i % 8) & 1) != 0 ? e[i] : 0);
 }
 

@@ -1,6 +1,7 @@
 #include "et_learn.h"
 
 #include "et_losses.h"
+#include "et_train.h"
 #include "et_view.h"
 
 enum { WATCH_STEPS = 32, ERROR_BITS = 7, MERGE_BITS = 15, RATE_BITS = 8, MASTER_BITS = 8 };
@@ -42,14 +43,15 @@ void et_watch_peak(et_scale *scale, int32_t used, int32_t peak, uint32_t step) {
 int32_t et_rate(const et_rates *rates, int32_t o, int32_t fraction) {
     const int64_t value = (int64_t)rates->multiplier[o] * rates->rate;
     const int32_t bits = rates->shift[o] - 31 + fraction + rates->exponent - RATE_BITS;
-    int64_t scaled;
+    int64_t scaled; /* not negative, like value: to nearest, ties up */
     if (bits > 23)
         scaled = value > 0 ? (int64_t)INT32_MAX * rates->batch : 0;
-    else if (bits > 0)
+    else if (bits >= 0)
         scaled = value << bits;
     else
-        scaled = et_divide_by_power(value, et_min(-bits, 62));
-    scaled /= rates->batch;
+        scaled = (value + ((int64_t)1 << et_min(-bits - 1, 61))) >> et_min(-bits, 62);
+    if (rates->batch > 1)
+        scaled /= rates->batch;
     return (int32_t)(scaled < INT32_MAX ? scaled : INT32_MAX);
 }
 
@@ -90,35 +92,48 @@ static void gather(const int8_t *e, const int8_t *w, const int16_t *ratio, int32
     }
 }
 
-int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
-                        const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
-                        const et_window *window) {
-    const et_window *v = window;
+/* et_conv2d_error of one image. */
+static int32_t image_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                           const et_scaling *scaling, int32_t *sums, int8_t *out,
+                           const et_window *v) {
     int32_t peak = 0;
-    for (int32_t n = 0; n < batch; n++, e += v->out_height * v->out_width * v->n_out)
-        for (int32_t at = 0; at < v->height * v->width; at++, out += v->n_in) {
-            const int32_t row = at / v->width + v->top, column = at % v->width + v->left;
-            clear(sums, v->n_in);
-            for (int32_t i = 0; i < v->kernel_height; i++) {
-                const int32_t p = reader(row, i, v->stride_down, v->out_height);
-                for (int32_t j = 0; p >= 0 && j < v->kernel_width; j++) {
-                    const int32_t q = reader(column, j, v->stride_right, v->out_width);
-                    if (q >= 0)
-                        gather(e + (p * v->out_width + q) * v->n_out, w, ratio, sums,
-                               i * v->kernel_width + j, v);
-                }
+    for (int32_t at = 0; at < v->height * v->width; at++, out += v->n_in) {
+        const int32_t row = at / v->width + v->top, column = at % v->width + v->left;
+        clear(sums, v->n_in);
+        for (int32_t i = 0; i < v->kernel_height; i++) {
+            const int32_t p = reader(row, i, v->stride_down, v->out_height);
+            for (int32_t j = 0; p >= 0 && j < v->kernel_width; j++) {
+                const int32_t q = reader(column, j, v->stride_right, v->out_width);
+                if (q >= 0)
+                    gather(e + (p * v->out_width + q) * v->n_out, w, ratio, sums,
+                           i * v->kernel_width + j, v);
             }
-            peak = et_max(peak, et_scale_error(sums, scaling->multiplier, scaling->shift, out,
-                                               v->n_in));
         }
+        peak = et_max(peak,
+                      et_scale_error(sums, scaling->multiplier, scaling->shift, out, v->n_in));
+    }
     return peak;
 }
 
+int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                        const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
+                        const et_window *window, void *scratch) {
+    const int32_t written = window->height * window->width * window->n_in;
+    const int32_t read = window->out_height * window->out_width * window->n_out;
+    int32_t peak = 0;
+    for (int32_t n = 0; n < batch; n++, e += read, out += written) {
+        int32_t found = et_conv2d_error_fast(e, w, ratio, scaling, out, window, scratch);
+        if (found < 0)
+            found = image_error(e, w, ratio, scaling, sums, out, window);
+        peak = et_max(peak, found);
+    }
+    return peak;
+}
 int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                        const et_weights *weights, const et_rates *rates, int32_t *sums,
                        int32_t batch, int32_t n_in, int32_t n_out) {
     const et_window one = {1, 1, n_in, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1};
-    return et_conv2d_learn(x, e, x_zero_point, weights, rates, sums, batch, &one);
+    return et_conv2d_learn(x, e, x_zero_point, weights, rates, sums, batch, &one, NULL);
 }
 
 /* sums = gradient of one channel's weights. */
@@ -143,26 +158,31 @@ static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point,
 
 int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                         const et_weights *weights, const et_rates *rates, int32_t *sums,
-                        int32_t batch, const et_window *window) {
+                        int32_t batch, const et_window *window, void *scratch) {
     const et_window *v = window;
     const int32_t size = v->kernel_height * v->kernel_width * (v->n_in / v->groups);
-    int32_t saturated = 0;
+    int32_t saturated =
+        et_conv2d_learn_fast(x, e, x_zero_point, weights, rates, batch, v, scratch);
+    if (saturated >= 0)
+        return saturated;
+    saturated = 0;
     for (int32_t o = 0; o < v->n_out; o++) {
-        const int32_t multiplier = et_rate(rates, o, 32);
-        const uint32_t first = (uint32_t)o * (uint32_t)size;
         one_gradient(x, e, x_zero_point, sums, batch, o, v);
-        saturated += et_update_part(weights, sums, multiplier, first, size);
+        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * size), size);
     }
     return saturated;
 }
 
 void et_bias_learn(const int8_t *e, int32_t *b, const et_rates *rates, int32_t limit, int32_t rows,
                    int32_t n_out) {
-    for (int32_t o = 0; o < n_out; o++) {
-        const int32_t multiplier = et_rate(rates, o, 16);
-        int32_t sum = 0;
-        for (int32_t r = 0; r < rows; r++)
-            sum += e[r * n_out + o];
-        et_update_bias(b + o, &sum, &multiplier, limit, 1);
+    for (int32_t o = 0; o < n_out;) {
+        int32_t sums[ET_COLUMNS] = {0};
+        const int32_t found = et_sum_columns_fast(e + o, n_out, rows, n_out - o, sums);
+        for (int32_t r = 0; found == 0 && r < rows; r++)
+            sums[0] += e[r * n_out + o];
+        for (int32_t i = 0; i < et_max(found, 1); i++, o++) {
+            const int32_t multiplier = et_rate(rates, o, 16);
+            et_update_bias(b + o, sums + i, &multiplier, limit, 1);
+        }
     }
 }

@@ -9,6 +9,37 @@
 #include "et_layers.h"
 #include "et_updates.h"
 
+/* Bytes of scratch memory of the fast forms, as in et_layers.h. They work on some weights or
+ * channels and some pixels at a time: `pixels` is a batch's number of results of a channel, n the
+ * number of weights of an output channel, and k that of the errors that reach one input. */
+#define ET_LEARN_WEIGHTS 32
+#define ET_LEARN_PIXELS 128
+#define ET_ERROR_COLUMNS(k) ((k) > 1024 ? 4 : 4096 / (k) / 4 * 4) /* and at most n_in */
+#define ET_STRIP_ROWS(height, pitch) \
+    ((pitch) > 256 ? 1 : 256 / (pitch) < (height) ? 256 / (pitch) : (height))
+#if defined(ET_DSP)
+#define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                              \
+    ((pixels) > ET_LEARN_PIXELS                                             \
+         ? ET_LEARN_PIXELS * (2 * ET_LEARN_WEIGHTS + 12) + (n_out) * 4 * ET_LEARN_WEIGHTS \
+         : ((pixels) + 15) / 16 * 16 * (2 * ET_LEARN_WEIGHTS + 12) + 16 * ET_LEARN_WEIGHTS)
+#define ET_CONV2D_ERROR_SCRATCH(k, n_in) \
+    (((k) + 15) / 16 * 32 * (2 + (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : (n_in))))
+#define ET_DEPTHWISE_LEARN_SCRATCH(kernel_height, out_height, out_width) \
+    ET_PLANES_(ET_STRIP_((out_height), (out_width) + 2), kernel_height, (out_width) + 2, 8)
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, height, width) \
+    ET_PLANES_(ET_STRIP_((height), (width) + 2), kernel_height, (width) + 2, 4)
+#define ET_STRIP_(height, pitch) \
+    ((height) * (pitch) < 256 ? (height) * (pitch) : (pitch) > 256 ? (pitch) : 256)
+#define ET_PLANES_(strip, kernel_height, pitch, size)             \
+    (8 * (((strip) + ((kernel_height) - 1) * (pitch) + 5) / 4 * 4) + \
+     (size) * (((strip) + 7) / 8 * 8) + 32)
+#else
+#define ET_CONV2D_LEARN_SCRATCH(n_out, pixels) 0
+#define ET_CONV2D_ERROR_SCRATCH(k, n_in) 0
+#define ET_DEPTHWISE_LEARN_SCRATCH(kernel_height, out_height, out_width) 0
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, height, width) 0
+#endif
+
 /* What is remembered of one error between steps. */
 typedef struct {
     int32_t exponent; /* of the next step */
@@ -70,10 +101,14 @@ int32_t et_dense_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
                        const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
                        int32_t n_in, int32_t n_out);
 
-/* Error of a convolution's input; sums int32 [n_in]. */
+/* Error of a convolution's input; sums int32 [n_in].
+ *
+ * scratch  ET_CONV2D_ERROR_SCRATCH(taps * n_out, n_in) or, with groups == n_in == n_out,
+ *          ET_DEPTHWISE_ERROR_SCRATCH bytes, aligned to 8; or NULL
+ */
 int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
                         const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
-                        const et_window *window);
+                        const et_window *window, void *scratch);
 
 /* Error of an average pool's input; scaling from the factor 1/256; sums int32 [n_in]. */
 int32_t et_average_pool_error(const int8_t *e, const et_scaling *scaling, int32_t *sums,
@@ -91,10 +126,14 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                        const et_weights *weights, const et_rates *rates, int32_t *sums,
                        int32_t batch, int32_t n_in, int32_t n_out);
 
-/* One step of a convolution's weights; sums int32 [weights of a channel]. */
+/* One step of a convolution's weights; sums int32 [weights of a channel].
+ *
+ * scratch  ET_CONV2D_LEARN_SCRATCH or, with groups == n_in == n_out, ET_DEPTHWISE_LEARN_SCRATCH
+ *          bytes, aligned to 8; or NULL
+ */
 int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                         const et_weights *weights, const et_rates *rates, int32_t *sums,
-                        int32_t batch, const et_window *window);
+                        int32_t batch, const et_window *window, void *scratch);
 
 /* One step of the biases: rows is the batch times the pixels.
  *

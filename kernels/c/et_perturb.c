@@ -2,45 +2,65 @@
 
 #include "et_losses.h"
 #include "et_random.h"
+#include "et_train.h"
 
-enum { WEIGHT_MAX = 127, BIAS_INPUT = 64, SHARE_BITS = 6 };
+enum { WEIGHT_MAX = 127, BIAS_INPUT = 64, SHARE_BITS = 6, WORD = 32 /* signs */ };
 
-/* Hands out the signs of one row. */
-typedef struct {
-    et_key key;
-    uint32_t counter, word;
-    int32_t column;
-} row_signs;
-
-static row_signs row_of(const et_signs *signs, uint32_t later, int32_t row, int32_t columns) {
-    const et_key key = et_stream_key(signs->seed, signs->query + later, signs->tensor, ET_PERTURB);
-    const row_signs found = {key, (uint32_t)row * (uint32_t)((columns + 31) / 32), 0, 0};
-    return found;
+static et_key key_of(const et_signs *signs, int32_t later) {
+    return et_stream_key(signs->seed, signs->query + (uint32_t)later, signs->tensor, ET_PERTURB);
 }
 
-static int32_t next_sign(row_signs *row) {
-    if (row->column++ % 32 == 0)
-        row->word = et_random_word(row->key, row->counter++);
-    const int32_t sign = 1 - 2 * (int32_t)(row->word & 1u);
-    row->word >>= 1;
-    return sign;
+/* Number of the first word of a row of signs. */
+static uint32_t first_word(int32_t row, int32_t columns) {
+    return (uint32_t)row * (uint32_t)((columns + WORD - 1) / WORD);
+}
+
+/* value, or -value where the lowest bit is set */
+static int32_t with_sign(int32_t value, uint32_t bits) {
+    const int32_t negative = -(int32_t)(bits & 1u);
+    return (value ^ negative) - negative;
 }
 
 void et_shake_start(const int32_t *start, const int32_t *size, const et_signs *signs,
                     int32_t sample, int32_t direction, int32_t *shaken, int32_t n_out) {
-    row_signs row = row_of(signs, 0, sample, n_out);
-    for (int32_t o = 0; o < n_out; o++)
-        shaken[o] = start[o] + direction * next_sign(&row) * size[o];
+    const et_key key = key_of(signs, 0);
+    uint32_t counter = first_word(sample, n_out), word = 0;
+    for (int32_t o = 0; o < n_out; o++, word >>= 1) {
+        if (o % WORD == 0)
+            word = et_random_word(key, counter++);
+        shaken[o] = start[o] + direction * with_sign(size[o], word);
+    }
+}
+
+/* Perturb weights, at most a word of them; returns their sum. */
+static int32_t shake(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = et_shake_fast(w, word, step, shaken, n, &sum); i < n; i++) {
+        shaken[i] = (int8_t)et_clip(w[i] + with_sign(step, word >> i), -WEIGHT_MAX, WEIGHT_MAX);
+        sum += shaken[i];
+    }
+    return sum;
 }
 
 void et_shake_weights(const int8_t *w, const int32_t *b, const et_signs *signs, int32_t step,
-                      int32_t limit, int8_t *shaken, int32_t *biases, int32_t n_out, int32_t n) {
+                      int32_t limit, int32_t x_zero_point, int8_t *shaken, int32_t *start,
+                      int32_t n_out, int32_t n) {
+    const et_key key = key_of(signs, 0);
+    uint32_t counter = 0, word = 0;
     for (int32_t o = 0; o < n_out; o++) {
-        row_signs row = row_of(signs, 0, o, n + 1);
-        for (int32_t i = 0; i < n; i++)
-            *shaken++ = (int8_t)et_clip(*w++ + step * next_sign(&row), -WEIGHT_MAX, WEIGHT_MAX);
-        const int64_t moved = (int64_t)b[o] + (int64_t)step * BIAS_INPUT * next_sign(&row);
-        biases[o] = et_clip(et_saturate(moved), -limit, limit);
+        int32_t sum = 0;
+        for (int32_t i = 0; i < n; i += WORD) {
+            const int32_t some = et_min(n - i, WORD);
+            word = et_random_word(key, counter++);
+            sum += shake(w, word, step, shaken, some);
+            w += some;
+            shaken += some;
+        }
+        if (n % WORD == 0)
+            word = et_random_word(key, counter++);
+        const int32_t moved = with_sign(step, word >> n % WORD) * BIAS_INPUT;
+        const int32_t bias = et_clip(et_saturate((int64_t)b[o] + moved), -limit, limit);
+        start[o] = bias - x_zero_point * sum;
     }
 }
 
@@ -49,10 +69,9 @@ static int32_t slope_of(const int32_t *differences, int32_t queries, const et_si
                         int32_t sample, int32_t unit, int32_t batch, int32_t n_out) {
     int32_t sum = 0;
     for (int32_t q = 0; q < queries; q++) {
-        const row_signs row = row_of(signs, (uint32_t)q, sample, n_out);
-        const uint32_t word = et_random_word(row.key, row.counter + (uint32_t)unit / 32);
-        const int32_t sign = 1 - 2 * (int32_t)((word >> (unit % 32)) & 1u);
-        sum += differences[q * batch + sample] * sign;
+        const uint32_t number = first_word(sample, n_out) + (uint32_t)(unit / WORD);
+        const uint32_t word = et_random_word(key_of(signs, q), number);
+        sum += with_sign(differences[q * batch + sample], word >> unit % WORD);
     }
     return sum;
 }
@@ -84,23 +103,33 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
     return peak;
 }
 
+/* sums[0..n - 1] += slope along a row of signs, or, of the first query, are that; the bias behind
+ * them is returned. */
+static inline int32_t add_row(int first, int32_t slope, et_key key, uint32_t counter, int32_t *sums,
+                              int32_t n) {
+    uint32_t word = 0;
+    for (const int32_t *end = sums + n; sums != end;) {
+        const int32_t *stop = sums + et_min((int32_t)(end - sums), WORD);
+        for (word = et_random_word(key, counter++); sums != stop; sums++, word >>= 1)
+            *sums = (first ? 0 : *sums) + with_sign(slope, word);
+    }
+    if (n % WORD == 0)
+        word = et_random_word(key, counter);
+    return with_sign(slope, word);
+}
+
 int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *signs,
                        const et_weights *weights, int32_t *b, const et_rates *rates,
                        const et_rates *bias_rates, int32_t limit, int32_t *sums, int32_t n_out,
                        int32_t n) {
     int32_t saturated = 0;
     for (int32_t o = 0; o < n_out; o++) {
-        const uint32_t first = (uint32_t)o * (uint32_t)n;
-        const int32_t multiplier = et_rate(rates, o, 32), of_bias = et_rate(bias_rates, o, 16);
-        int32_t bias = 0;
-        __builtin_memset(sums, 0, (size_t)n * sizeof *sums);
-        for (int32_t q = 0; q < queries; q++) {
-            row_signs row = row_of(signs, (uint32_t)q, o, n + 1);
-            for (int32_t i = 0; i < n; i++)
-                sums[i] += slopes[q] * next_sign(&row);
-            bias += slopes[q] * next_sign(&row);
-        }
-        saturated += et_update_part(weights, sums, multiplier, first, n);
+        const int32_t of_bias = et_rate(bias_rates, o, 16);
+        const uint32_t counter = first_word(o, n + 1);
+        int32_t bias = add_row(1, slopes[0], key_of(signs, 0), counter, sums, n);
+        for (int32_t q = 1; q < queries; q++)
+            bias += add_row(0, slopes[q], key_of(signs, q), counter, sums, n);
+        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n), n);
         et_update_bias(b + o, &bias, &of_bias, limit, 1);
     }
     return saturated;

@@ -26,14 +26,19 @@ typedef struct {
 void et_shake_start(const int32_t *start, const int32_t *size, const et_signs *signs,
                     int32_t sample, int32_t direction, int32_t *shaken, int32_t n_out);
 
-/* Perturbed weights and biases of a layer.
+/* Perturbed weights of a layer, and what its accumulators begin with: et_start of both.
  *
- * w, shaken   int8  [n_out][n]   in, out; within [-127, 127]
- * b, biases   int32 [n_out]      in, out; within +-limit, moved by 64 * step
- * step        direction * size, in int8 steps
+ * w, shaken     int8  [n_out][n]   in, out; within [-127, 127]; may not overlap
+ * b             int32 [n_out]      in; perturbed by 64 * step, within +-limit
+ * step          direction * size, in int8 steps
+ * x_zero_point  [-128, 127], of what the layer reads
+ * start         int32 [n_out]      out
+ *
+ * Time: n_out * n additions, and a hash for 32 of them.
  */
 void et_shake_weights(const int8_t *w, const int32_t *b, const et_signs *signs, int32_t step,
-                      int32_t limit, int8_t *shaken, int32_t *biases, int32_t n_out, int32_t n);
+                      int32_t limit, int32_t x_zero_point, int8_t *shaken, int32_t *start,
+                      int32_t n_out, int32_t n);
 
 /* Estimated error of a layer's accumulators, shared by the pixels whose activation is open.
  *

@@ -1,0 +1,54 @@
+/* What the training kernels share, and their forms for Arm's DSP extension, which give the same
+ * bits. Private to the kernels. */
+#ifndef ET_TRAIN_H
+#define ET_TRAIN_H
+
+#include "et_learn.h"
+
+enum { ET_COLUMNS = 8 };
+
+#if defined(ET_DSP)
+
+/* Each returns a negative number, with nothing written, where it does not fit. */
+int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                             const et_weights *weights, const et_rates *rates, int32_t batch,
+                             const et_window *window, void *scratch);
+int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                             const et_scaling *scaling, int8_t *out, const et_window *window,
+                             void *scratch);
+
+/* The parts of these for a group a channel. */
+int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                                const et_weights *weights, const et_rates *rates, int32_t batch,
+                                const et_window *window, void *scratch);
+int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                                const et_scaling *scaling, int8_t *out, const et_window *window,
+                                void *scratch);
+
+/* sums[i] = sum of e[row * pitch + i] over all rows, i < ET_COLUMNS; returns ET_COLUMNS, or 0 where
+ * there are fewer columns. */
+int32_t et_sum_columns_fast(const int8_t *e, int32_t pitch, int32_t rows, int32_t columns,
+                            int32_t *sums);
+
+/* et_close and et_keep_open of the first values, a multiple of 8; each returns how many. */
+int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n);
+int32_t et_keep_open_fast(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n);
+int32_t et_close_by_bits_fast(int8_t *e, const uint8_t *bits, int32_t n);
+
+/* Perturbs the first of n <= 32 weights by +-step and adds them to the sum; returns how many. */
+int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n,
+                      int32_t *sum);
+
+#else
+
+#define et_conv2d_learn_fast(x, e, zero_point, weights, rates, batch, window, scratch) \
+    ((void)(scratch), -1)
+#define et_conv2d_error_fast(e, w, ratio, scaling, out, window, scratch) ((void)(scratch), -1)
+#define et_sum_columns_fast(e, pitch, rows, columns, sums) 0
+#define et_close_fast(e, y, low, high, n) 0
+#define et_keep_open_fast(y, low, high, bits, n) 0
+#define et_close_by_bits_fast(e, bits, n) 0
+#define et_shake_fast(w, word, step, shaken, n, sum) 0
+
+#endif
+#endif
