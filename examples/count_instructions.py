@@ -29,7 +29,7 @@ from edgetrain.rules import Backprop, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
 
 SETTINGS = Settings(learning_rate=0.01, batch=1)
-STEPS = 3
+STEPS = 9
 RULES = {
     "mono_forward, two blocks": MonoForward(settings=SETTINGS, warmup=0),
     "mono_forward, a block a layer": MonoForward(settings=SETTINGS, warmup=0, blocks="layer"),

@@ -45,10 +45,10 @@ ET_ALONE void spread(const sheet *s, const int8_t *x, int32_t zero_point, int32_
         for (int16_t *stop = to + width / 2 * 2; to != stop; to += 2, x += 2 * n) {
             const et_halves a = et_split_less(et_load4(x), zero_points);
             const et_halves b = et_split_less(et_load4(x + n), zero_points);
-            et_store4(to, et_low_halves(a.even, b.even));
-            et_store4(to + size, et_low_halves(a.odd, b.odd));
-            et_store4(to + 2 * size, et_high_halves(a.even, b.even));
-            et_store4(to + 3 * size, et_high_halves(a.odd, b.odd));
+            et_store4(to, et_pkhbt(a.even, b.even));
+            et_store4(to + size, et_pkhbt(a.odd, b.odd));
+            et_store4(to + 2 * size, et_pkhtb(b.even, a.even));
+            et_store4(to + 3 * size, et_pkhtb(b.odd, a.odd));
         }
         if (width % 2 != 0) {
             const et_halves a = et_split_less(et_load4(x), zero_points);
@@ -199,7 +199,7 @@ ET_ALONE int32_t finish(const int32_t *acc, int32_t pitch, int32_t rows, const e
 /* The weights of a channel: its last is met first. */
 static void turn(const int8_t *w, int32_t height, int32_t factor, taps3 *weights) {
     for (w += height * WIDTH; height > 0; height--, weights++, w -= WIDTH) {
-        weights->pair = et_low_halves((uint32_t)(w[-1] * factor), (uint32_t)(w[-2] * factor));
+        weights->pair = et_pkhbt((uint32_t)(w[-1] * factor), (uint32_t)(w[-2] * factor));
         weights->last = (uint32_t)(w[-3] * factor);
     }
 }

@@ -43,19 +43,6 @@ ET_INLINE int32_t et_padded(int32_t n) {
     return (n + 15) / 16 * 16;
 }
 
-/* The low halves of a and b as one word, a below; and the high halves. */
-ET_INLINE uint32_t et_low_halves(uint32_t a, uint32_t b) {
-    uint32_t d;
-    __asm__ volatile("pkhbt %0,%1,%2,lsl #16" : "=r"(d) : "r"(a), "r"(b));
-    return d;
-}
-
-ET_INLINE uint32_t et_high_halves(uint32_t a, uint32_t b) {
-    uint32_t d;
-    __asm__ volatile("pkhtb %0,%1,%2,asr #16" : "=r"(d) : "r"(b), "r"(a));
-    return d;
-}
-
 ET_INLINE uint32_t et_ssub16(uint32_t a, uint32_t b) {
     uint32_t d;
     __asm__ volatile("ssub16 %0,%1,%2" : "=r"(d) : "r"(a), "r"(b));
@@ -87,14 +74,14 @@ ET_INLINE et_halves et_split_less(uint32_t word, uint32_t zero_points) {
 /* Four bytes of each of four places become four numbers of each of four vectors, two pairs. */
 ET_INLINE void et_pack4(et_halves a, et_halves b, et_halves c, et_halves d, uint32_t *first,
                         uint32_t *second) {
-    first[0] = et_low_halves(a.even, b.even);
-    first[1] = et_low_halves(c.even, d.even);
-    first[2] = et_low_halves(a.odd, b.odd);
-    first[3] = et_low_halves(c.odd, d.odd);
-    second[0] = et_high_halves(a.even, b.even);
-    second[1] = et_high_halves(c.even, d.even);
-    second[2] = et_high_halves(a.odd, b.odd);
-    second[3] = et_high_halves(c.odd, d.odd);
+    first[0] = et_pkhbt(a.even, b.even);
+    first[1] = et_pkhbt(c.even, d.even);
+    first[2] = et_pkhbt(a.odd, b.odd);
+    first[3] = et_pkhbt(c.odd, d.odd);
+    second[0] = et_pkhtb(b.even, a.even);
+    second[1] = et_pkhtb(d.even, c.even);
+    second[2] = et_pkhtb(b.odd, a.odd);
+    second[3] = et_pkhtb(d.odd, c.odd);
 }
 
 /* How sums become errors. */
