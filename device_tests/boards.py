@@ -55,8 +55,8 @@ class Board:
     ram: int = 0x20000000
 
 
-def _unicorn(target: str, cpu: str, core: str = "", *flags: str) -> Board:
-    flags = ("-target", target, f"-mcpu={cpu}", *flags)
+def _unicorn(target: str, cpu: str, core: str = "") -> Board:
+    flags = ("-target", target, f"-mcpu={cpu}")
     return Board("unicorn", ZIG, flags, ("ziglang", "unicorn", "elftools"), core)
 
 
@@ -86,10 +86,7 @@ BOARDS = {
     "cortex-m7": _unicorn("thumb-freestanding-eabi", "cortex_m7", "CORTEX_M7"),
     "cortex-m33": _unicorn("thumb-freestanding-eabi", "cortex_m33+dsp", "CORTEX_M33"),
     "rv32imc": _unicorn("riscv32-freestanding-none", "generic_rv32+m+c-a-f-d"),
-    # et_dsp.h has unused functions with assembly of another core.
-    "aarch64": _unicorn(
-        "aarch64-freestanding-none", "cortex_a53", "", "-Wno-asm-operand-widths"
-    ),
+    "aarch64": _unicorn("aarch64-freestanding-none", "cortex_a53"),
     # The same cores by a cross compiler and QEMU. A micro:bit with more memory than it has.
     "qemu-cortex-m0": _qemu_arm(
         "cortex-m0", "microbit", "nrf51-soc.sram-size=4194304", "nrf51-soc.flash-size=1048576"

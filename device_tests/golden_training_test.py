@@ -9,7 +9,7 @@ import numpy as np
 from edgetrain import fixed
 from edgetrain.arithmetic.randomness import PERTURB
 from edgetrain.device_tests.build import SUPPORT, build
-from edgetrain.device_tests.golden_layers_test import int8, window_numbers
+from edgetrain.device_tests.golden_layers import int8, window_numbers
 from edgetrain.device_tests.run import run
 from edgetrain.fixed import Key, Window
 from edgetrain.kernels.host_c_build import sources

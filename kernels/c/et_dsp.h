@@ -9,6 +9,8 @@
 
 #include "et_fast.h"
 
+#if defined(ET_DSP)
+
 #define ET_INLINE static inline __attribute__((always_inline))
 
 /* Four bytes, or two numbers of 16 bits, as one word. */
@@ -153,8 +155,6 @@ ET_INLINE void et_activate(const et_output *output, int8_t *y, int32_t n) {
     for (int32_t i = 0; i < n; i++)
         y[i] = (int8_t)et_clip(y[i], output->low, output->high);
 }
-
-#if defined(ET_DSP)
 
 /* Convolutions of few weights a channel, at most ET_PAIRS_N: the weights are widened, two channels
  * side by side, some channels at a time. */

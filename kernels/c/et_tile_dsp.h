@@ -8,6 +8,8 @@
 #include "et_dsp.h"
 #include "et_train.h"
 
+#if defined(ET_DSP)
+
 #define ET_TILE_QUAD                                                                  \
     "ldm %[b]!,{r4,r5,r8,r9}\n\tldrd %[s],%[t],[%[a]],#8\n\t"                         \
     "smlad %[p],%[s],r4,%[p]\n\tsmlad %[q],%[s],r8,%[q]\n\t"                          \
@@ -139,4 +141,5 @@ ET_INLINE void et_finish_errors(int8_t *e, int32_t n, int32_t peak) {
     }
 }
 
+#endif
 #endif
