@@ -133,15 +133,16 @@ def inference_table(rows: list[dict[str, object]]) -> str:
 
 
 def step_table(rows: list[dict[str, object]]) -> str:
-    """Write what steps cost, in millions of instructions and in inferences."""
-    lines = [f"| DS-CNN, million instructions | inference | {' | '.join(RULES)} |",
-             "|---|---|" + "---|" * len(RULES)]  # fmt: skip
-    for board in dict.fromkeys(row["board"] for row in rows):
-        mine = [row for row in rows if row["board"] == board]
-        cells = [f"{row['step'] / 1e6:.1f} ({row['step'] / row['inference']:.1f}x)"  # type: ignore[operator]
-                 for row in mine]  # fmt: skip
-        inference = float(mine[0]["inference"]) / 1e6  # type: ignore[arg-type]
-        lines.append(f"| {board} | {inference:.1f} | {' | '.join(cells)} |")
+    """Write what steps cost: millions of instructions of an inference, inferences of a step."""
+    boards = list(dict.fromkeys(str(row["board"]) for row in rows))
+    lines = [f"| DS-CNN, batch 1 | {' | '.join(name.removeprefix('qemu-') for name in boards)} |",
+             "|---|" + "---|" * len(boards)]  # fmt: skip
+    found = {(row["rule"], row["board"]): row for row in rows}
+    first = [found[next(iter(RULES)), board]["inference"] for board in boards]
+    lines.append(f"| inference, million | {' | '.join(f'{n / 1e6:.1f}' for n in first)} |")  # type: ignore[operator]
+    for rule in RULES:
+        pairs = [(found[rule, board]["step"], found[rule, board]["inference"]) for board in boards]
+        lines.append(f"| {rule} | {' | '.join(f'{step / one:.1f}x' for step, one in pairs)} |")  # type: ignore[operator]
     return "\n".join(lines)
 
 

@@ -1,6 +1,6 @@
 """Compare the memory that is forecast for a Cortex-M4 with what an emulated one is seen to use.
 
-    python examples/measure_memory.py              # two minutes; MLPerf Tiny's networks
+    python examples/measure_memory.py              # a minute; writes a table of RESULTS.md
     python examples/measure_memory.py --targets    # half an hour; the rows of targets.TARGETS
 
 It needs arm-none-eabi-gcc and `pip install '.[device]'`; --targets needs every compiler that
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from tables import RESULTS, put
 
 from edgetrain.architectures import ds_cnn, mlp, mobilenet_v1, resnet8
 from edgetrain.device_tests.boards import BOARDS
@@ -62,11 +63,12 @@ def quantized(network: FloatModel) -> Model:
     return quantize(network, rng.normal(0, 1, (4, *network.graph.input_shape)).astype(np.float32))
 
 
-def compare(folder: Path) -> None:
-    """Print forecast and measurement of the networks that have a bar."""
+def compare(folder: Path) -> str:
+    """Return forecast and measurement of the networks that have a bar."""
     BOARDS["gcc-cortex-m4"] = built_by_gcc()
-    print("| mono_forward, w8, batch 1 | weights | state | arena | stack | RAM forecast "
-          "| measured | bar | code | bar |\n|---|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    heads = ("mono_forward, w8, batch 1", "weights", "state", "arena", "stack", "RAM forecast",
+             "measured", "bar", "code", "bar")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, (network, train, bar) in BARS.items():
         model, rule = quantized(network), MonoForward(settings=Settings(train=train))
         forecast = size(model, TARGETS["cortex-m4"], rule)
@@ -77,7 +79,8 @@ def compare(folder: Path) -> None:
         numbers = (forecast.weights_ram, forecast.state_ram, forecast.arena, stack, ram)
         cells = [name, *(f"{n:,}" for n in numbers)]
         cells += [f"{measured:,} ({100 * (ram / measured - 1):+.2f} %)", f"{bar:,}"]
-        print(f"| {' | '.join([*cells, f'{made.code:,}', f'{CODE:,}'])} |")
+        lines.append(f"| {' | '.join([*cells, f'{made.code:,}', f'{CODE:,}'])} |")
+    return "\n".join(lines)
 
 
 def measure(board: str, folder: Path) -> tuple[int, Kernels, Kernels]:
@@ -110,7 +113,9 @@ def main() -> None:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if not wanted.targets:
-            compare(Path(folder))
+            table = compare(Path(folder))
+            print(table)
+            put(RESULTS, "memory on m4", table)
             return
         for name, target in TARGETS.items():
             board = compiler_for(target.boards[:1])
