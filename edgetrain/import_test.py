@@ -22,6 +22,7 @@ FLOORS = (
     {"rules"},
     {"memory", "defaults", "evaluate", "watch", "train", "trial", "make_heads", "demo", "report",
      "exporters"},
+    {"benchmark"},
     {"device_tests"},
     {"cli", "__main__"},
 )  # fmt: skip

@@ -50,6 +50,10 @@ class Trainer:
         constant = sum(array.nbytes for array in self._constant.values())
         return self._layout.nbytes + constant + sum(p.nbytes for p in self._programs.values())
 
+    def owns(self, tensors: BlockTensors) -> bool:
+        """Whether a state is one that this trainer made."""
+        return tensors.layout is self._layout
+
     def step(
         self, model: Model, state: State, x: Int8, y: Ints, seed: int, key: Hashable, write: Write
     ) -> tuple[Model, State, Metrics]:
@@ -155,3 +159,17 @@ def _trainer(model: Model, state: State, settings: Settings, ops: ModuleType) ->
         known[key] = known[id(trainer._layout), settings, ops] = trainer
     made: Trainer = known[key]
     return made
+
+
+def kept_bytes(model: Model, state: State) -> int:
+    """Return the bytes that training keeps: in programs, or the model and state where it has none.
+
+    Args:
+        model: after a step.
+        state: after the same step.
+    """
+    if isinstance(state.tensors, BlockTensors):
+        for value in model.scheme.programs.values():
+            if isinstance(value, Trainer) and value.owns(state.tensors):
+                return value.nbytes
+    return state.nbytes + sum(array.nbytes for pair in model.params.values() for array in pair)
