@@ -125,51 +125,141 @@ def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
 def depthwise_grad_w(x, e, samples, g, zero, area, acc):
     """Add a depthwise convolution's weight gradient to acc (kernel pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
+    aside = np.empty(MOST, np.int32)
     for n in range(samples):
         line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
         errors = e[n * pixels * channels : (n + 1) * pixels * channels]
-        for i in range(g[OH]):
-            for t in range(g[KH] * g[KW]):
-                start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
-                total = acc[t * channels : (t + 1) * channels]
-                for j in range(g[OW]):
-                    at = start + j * g[SW] * channels
-                    pixel = area[at : at + channels]
-                    at = (i * g[OW] + j) * channels
-                    error = errors[at : at + channels]
-                    for c in range(channels):
-                        total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))
+        if g[SW] > 1:
+            strided_grad_w(errors, g, line, area, acc)
+            continue
+        for i in range(g[KH]):
+            for j in range(0, g[KW], PIXELS):  # rows of the tile are neighbours in the kernel
+                rows = min(PIXELS, g[KW] - j)
+                for first in range(0, channels, LANES):
+                    count = min(LANES, channels - first)
+                    sums_channels(
+                        area.ctypes.data + 2 * (i * line + j * channels + first), 2 * channels,
+                        2 * g[SH] * line, g[OH], errors.ctypes.data + first, channels, g[OW],
+                        aside.ctypes.data, 4 * LANES, rows,
+                    )  # fmt: skip
+                    for r in range(rows):
+                        at = (i * g[KW] + j + r) * channels + first
+                        total, source = acc[at : at + count], aside[r * LANES :]
+                        for t in range(count):
+                            total[t] = I32(total[t] + source[t])
+
+
+@part
+def strided_grad_w(e, g, line, area, acc):
+    """Add the gradient of one image whose pixels are not neighbours."""
+    channels = g[C]
+    for i in range(g[OH]):
+        for t in range(g[KH] * g[KW]):
+            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
+            total = acc[t * channels : (t + 1) * channels]
+            for j in range(g[OW]):
+                at = start + j * g[SW] * channels
+                pixel, at = area[at : at + channels], (i * g[OW] + j) * channels
+                error = e[at : at + channels]
+                for c in range(channels):
+                    total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))
 
 
 @part
 def depthwise_grad_x(e, samples, g, taps, ratio, image, out):
     """Compute the error of a depthwise convolution's input as int32 sums, (samples, pixels, C).
 
-    image is int32 room for one padded image.
+    image is int32 room for one padded image; taps are turned by half a turn meanwhile.
     """
-    pixels, channels, line = g[OH] * g[OW], g[C], padded_line(g)
-    height = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
-    scaled = np.empty(g[OW] * channels, np.int32)
+    pixels, channels, size = g[OH] * g[OW], g[C], g[H] * g[W] * g[C]
+    small = (
+        g[TOP] < g[KH] and g[LEFT] < g[KW] and g[OH] <= g[H] + g[TOP] and g[OW] <= g[W] + g[LEFT]
+    )
+    neighbours = small and g[SH] == 1 and g[SW] == 1  # and padding smaller than the kernel
+    if neighbours:
+        reverse(taps, g)
     for n in range(samples):
-        inside = image[: height * line]
-        for t in range(inside.size):
-            inside[t] = 0
-        for i in range(g[OH]):
-            start = (n * pixels + i * g[OW]) * channels
-            errors = e[start : start + g[OW] * channels]
+        start = n * pixels * channels
+        own, target = e[start : start + pixels * channels], out[n * size : (n + 1) * size]
+        if neighbours:
+            back_to_neighbours(own, g, taps, ratio, image, target)
+        else:
+            back_by_scattering(own, g, taps, ratio, image, target)
+    if neighbours:
+        reverse(taps, g)
+
+
+@part
+def reverse(taps, g):
+    """Reverse the order of the pixels of a kernel."""
+    count, channels = g[KH] * g[KW], g[C]
+    for t in range(count // 2):
+        a, b = taps[t * channels :], taps[(count - 1 - t) * channels :]
+        for c in range(channels):
+            kept = a[c]
+            a[c] = b[c]
+            b[c] = kept
+
+
+@part
+def back_to_neighbours(e, g, taps, ratio, image, out):
+    """Send errors back through stride 1: a convolution with the reversed kernel."""
+    channels, line = g[C], (g[W] + g[KW] - 1) * g[C]
+    area = image.view(np.int16)[: (g[H] + g[KH] - 1) * line + MOST]
+    for t in range(area.size):
+        area[t] = 0
+    top, left = g[KH] - 1 - g[TOP], g[KW] - 1 - g[LEFT]
+    for i in range(g[OH]):
+        for j in range(g[OW]):
+            at = (i * g[OW] + j) * channels
+            error, at = e[at : at + channels], (top + i) * line + (left + j) * channels
+            target = area[at : at + channels]
+            for c in range(channels):
+                target[c] = I16(I16(error[c]) * ratio[c])
+    for first in range(0, channels, LANES):
+        count = min(LANES, channels - first)
+        aside = np.empty(PIXELS * LANES, np.int32)
+        for i in range(g[H]):
+            for j in range(0, g[W], PIXELS):
+                rows = min(PIXELS, g[W] - j)
+                place = (i * g[W] + j) * channels + first
+                is_whole = count == LANES
+                sums_channels(
+                    area.ctypes.data + 2 * (i * line + j * channels + first), 2 * channels,
+                    2 * line, g[KH], taps.ctypes.data + first, channels, g[KW],
+                    out.ctypes.data + 4 * place if is_whole else aside.ctypes.data,
+                    4 * channels if is_whole else 4 * LANES, rows,
+                )  # fmt: skip
+                if not is_whole:
+                    for r in range(rows):
+                        target, source = out[place + r * channels :], aside[r * LANES :]
+                        for t in range(count):
+                            target[t] = source[t]
+
+
+@part
+def back_by_scattering(e, g, taps, ratio, image, out):
+    """Send errors back through any stride: add each product to its pixel."""
+    channels, line = g[C], padded_line(g)
+    height = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
+    scaled, inside = np.empty(g[OW] * channels, np.int32), image[: height * line]
+    for t in range(inside.size):
+        inside[t] = 0
+    for i in range(g[OH]):
+        errors = e[i * g[OW] * channels : (i + 1) * g[OW] * channels]
+        for j in range(g[OW]):
+            error, target = errors[j * channels : (j + 1) * channels], scaled[j * channels :]
+            for c in range(channels):
+                target[c] = I32(I32(error[c]) * I32(ratio[c]))
+        for t in range(g[KH] * g[KW]):
+            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
+            tap = taps[t * channels : (t + 1) * channels]
             for j in range(g[OW]):
-                error, target = errors[j * channels : (j + 1) * channels], scaled[j * channels :]
+                at = start + j * g[SW] * channels
+                pixel, error = inside[at : at + channels], scaled[j * channels :]
                 for c in range(channels):
-                    target[c] = I32(I32(error[c]) * I32(ratio[c]))
-            for t in range(g[KH] * g[KW]):
-                start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
-                tap = taps[t * channels : (t + 1) * channels]
-                for j in range(g[OW]):
-                    at = start + j * g[SW] * channels
-                    pixel, error = inside[at : at + channels], scaled[j * channels :]
-                    for c in range(channels):
-                        pixel[c] = I32(pixel[c] + I32(error[c] * I32(tap[c])))
-        crop(inside, g, line, out[n * g[H] * g[W] * channels :])
+                    pixel[c] = I32(pixel[c] + I32(error[c] * I32(tap[c])))
+    crop(inside, g, line, out)
 
 
 @part

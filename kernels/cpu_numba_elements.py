@@ -9,7 +9,7 @@ import numpy as np
 
 from edgetrain.kernels.cpu_numba_jit import jit, part
 
-I32, I64, U32 = np.int32, np.int64, np.uint32
+I16, I32, I64, U32 = np.int16, np.int32, np.int64, np.uint32
 
 
 @part
@@ -106,22 +106,18 @@ def fill_words(k0, k1, first, out):
 
 
 @part
-def fill_signs(k0, k1, first, out):
-    """Fill out with signs, 32 a word, from the word first on."""
-    for start in range(0, out.size, 32):
-        bits = word(k0, k1, U32(first + I64(start) // 32))
-        own = out[start : min(start + 32, out.size)]
-        for t in range(own.size):
-            own[t] = np.int8(1 - I32(I32(U32(bits >> U32(t)) & U32(1)) << I32(1)))
+def sign(bits, lane):
+    """Return the sign of a bit of a word: 0 is 1, 1 is -1."""
+    return I32(1 - I32(I32(U32(bits >> U32(lane)) & U32(1)) << I32(1)))
 
 
 @part
 def update_row(w, acc, scale, octets, shift, step_max, low, high, out):
-    """Step the weights of one channel with their random octets; count saturations."""
+    """Step weights with a multiplier and a random octet each; count saturations."""
     saturated = I64(0)
     for i in range(w.size):
         fraction = ((I64(octets[i]) << I64(24)) + I64(1 << 23)) >> I64(32 - shift)
-        step = (I64(acc[i]) * scale + fraction) >> I64(shift)
+        step = (I64(acc[i]) * I64(scale[i]) + fraction) >> I64(shift)
         clipped = min(max(step, -step_max - 1), step_max)
         saturated += I64(step != clipped)
         out[i] = min(max(I64(w[i]) - clipped, low), high)
@@ -149,11 +145,11 @@ def update(w, acc, multiplier, k0, k1, shift, step_max, low, high, out):
     channels, n = w.shape
     words = np.empty((channels * n + 3) // 4, np.uint32)
     fill_words(k0, k1, 0, words)
-    octets, saturated = words.view(np.uint8), I64(0)
+    octets, factors, saturated = words.view(np.uint8), np.empty(n, np.int32), I64(0)
     for c in range(channels):
         own = octets[c * n : c * n + n]
-        saturated += update_row(w[c], acc[c], I64(multiplier[c]), own, shift, step_max, low, high,
-                                out[c])  # fmt: skip
+        factors[:] = multiplier[c]
+        saturated += update_row(w[c], acc[c], factors, own, shift, step_max, low, high, out[c])
     return saturated
 
 

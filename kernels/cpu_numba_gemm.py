@@ -13,6 +13,7 @@ from edgetrain.arithmetic.instructions import GEOMETRY
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_target import current
 from edgetrain.kernels.cpu_numba_tile import STEPS, make_tile
+from edgetrain.kernels.cpu_numba_vectors import turn_block
 
 H, W, C, OH, OW, N, KH, KW, SH, SW, TOP, LEFT, SAMPLES = range(len(GEOMETRY))
 I16, I32, I64, U32 = np.int16, np.int32, np.int64, np.uint32
@@ -95,6 +96,14 @@ def pack(w, b, g, zero, packed, bias):
     n_out, line, lines = g[N], g[KW] * g[C], g[KH]
     columns = tile_columns(choose(row_count(g), n_out))
     steps = -(-line // STEP)
+    turned, done = 0, 0
+    if line % STEP == 0:
+        turned, done = n_out // LANES * LANES, lines * steps // LANES * LANES
+    for n in range(0, turned, LANES):  # whole blocks of weights and steps
+        place = (n // columns * lines * steps * columns + n % columns) * STEP
+        for s in range(0, done, LANES):
+            turn_block(w.ctypes.data + (n * lines * steps + s) * STEP, lines * steps * STEP,
+                       packed.ctypes.data + place + s * columns * STEP, columns * STEP)  # fmt: skip
     for n in range(n_out):
         block, column = n // columns, n % columns
         own = w[n * lines * line : (n + 1) * lines * line]
@@ -102,18 +111,19 @@ def pack(w, b, g, zero, packed, bias):
         for k in range(lines * line):
             total = I32(total + I32(own[k]))
         bias[n] = I32(b[n] - I32(I32(zero + ADDED) * total))
+        start = (block * lines * steps * columns + column) * STEP
+        if line % STEP == 0:  # then lines follow each other without a gap
+            first = done if n < turned else 0
+            pack_whole(own[first * STEP :], packed[start + first * columns * STEP :], columns)
+            continue
         for i in range(lines):
-            start = ((block * lines + i) * steps * columns + column) * STEP
-            source = own[i * line : (i + 1) * line]
-            if line % STEP == 0:
-                pack_whole(source, packed[start:], columns)
-            else:
-                pack_rest(source, packed[start:], columns)
+            target = packed[start + i * steps * columns * STEP :]
+            pack_rest(own[i * line : (i + 1) * line], target, columns)
 
 
 @part
 def pack_whole(source, target, columns):
-    """Lay out one line of weights, a step at a time."""
+    """Lay out weights, a step at a time."""
     if STEP == 4:
         words, places = source.view(np.int32), target[: target.size // 4 * 4].view(np.int32)
     else:

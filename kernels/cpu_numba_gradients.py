@@ -1,15 +1,13 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""Gradients of dense layers and convolutions of the backend "numba", on the same micro-kernel.
+"""Gradients of weights of the backend "numba", on the same micro-kernel.
 
 * weights of a convolution: rows of a are the channels of the turned image, whose lines are the
   segments; b is the error. Nothing is laid out a kernel pixel.
 * weights of a dense layer: rows of a are the errors of an output, b is the input.
-* errors of the input: rows of a are errors times their channel's ratio, int16, b the weights.
 """
 
 import numpy as np
 
-from edgetrain.kernels.cpu_numba_depthwise import crop, padded_line
 from edgetrain.kernels.cpu_numba_gemm import (
     ADDED,
     I16,
@@ -21,11 +19,8 @@ from edgetrain.kernels.cpu_numba_gemm import (
     LEFT_BYTES,
     LEFT_TYPE,
     LOWERING,
-    MIDDLE,
     MOST,
-    NARROW,
     OH,
-    ONE_ROW,
     OW,
     SH,
     STEP,
@@ -33,7 +28,6 @@ from edgetrain.kernels.cpu_numba_gemm import (
     TARGET,
     TOP,
     U32,
-    WIDE,
     WIDE_COLUMNS,
     C,
     H,
@@ -41,24 +35,73 @@ from edgetrain.kernels.cpu_numba_gemm import (
     W,
     choose,
     is_joined,
-    row_count,
     sums_tile,
     tile_columns,
     tile_rows,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
-from edgetrain.kernels.cpu_numba_tile import STEPS, make_tile
+from edgetrain.kernels.cpu_numba_tile import make_tile
+from edgetrain.kernels.cpu_numba_vectors import join_vector
 
 ERROR_TYPE = np.int16 if LOWERING == "pair8" else np.int8
 """Type of errors that the micro-kernel reads as a."""
 ERROR_BYTES = np.dtype(ERROR_TYPE).itemsize
-PAIR = STEPS["pair8"]
-
-back_wide = make_tile(TARGET.wide, LANES, "pair8")
-back_middle = make_tile(TARGET.middle, LANES, "pair8")
-back_narrow = make_tile(TARGET.narrow, LANES, "pair8")
-back_single = make_tile(ONE_ROW, LANES, "pair8")
 dense_tile = make_tile(TARGET.wide, LANES, LOWERING, b_unsigned=True)
+
+
+@part
+def turn_pixel(x, at, channels, plane, target):
+    """Lay out one pixel, channel by channel."""
+    source, place = x[at : at + channels], U32(0)
+    for c in range(channels):
+        target[place] = LEFT_TYPE(I16(I16(source[c]) + I16(ADDED)))
+        place = U32(place + U32(plane))
+
+
+@part
+def join_rows(source, at, stride, have, count, flip, target):
+    """Lay a step of rows side by side: number t of every row, then t + 1.
+
+    Args:
+        source: uint8, that has the rows.
+        at: place of the first row.
+        stride: from row to row.
+        have: rows that exist; the others are zeros.
+        count: numbers of a row.
+        flip: what is added to numbers, 0 or 128.
+        target: int8; up to a vector more is written.
+    """
+    second, last = at + stride * min(1, have - 1), at + stride * (have - 1)
+    if STEP == 4:
+        third, base = at + stride * min(2, have - 1), source.ctypes.data
+        mask, flips = (1 << (8 * have)) - 1, flip * 0x01010101
+        for t in range(0, count, LANES):
+            own = base + t
+            join_vector(own + at, own + second, own + third, own + last, mask, flips,
+                        target.ctypes.data + 4 * t)  # fmt: skip
+    else:
+        a, b = source[at : at + count], source[second : second + count]
+        mask, pairs = np.uint16((1 << (8 * have)) - 1), target[: 2 * count].view(np.uint16)
+        for t in range(count):
+            pair = np.uint16(np.uint16(a[t]) | np.uint16(np.uint16(b[t]) << np.uint16(8)))
+            pairs[t] = np.uint16(pair & mask)
+
+
+@part
+def turn_pixels(x, at, channels, plane, together, target):
+    """Lay out the pixels of a step, which fill one word a channel; together is room for them."""
+    place, words = U32(0), target[: target.size // STEP * STEP].view(U32)
+    if STEP == 4:
+        join_rows(x.view(np.uint8), at, channels, STEP, channels, ADDED, together)
+        own = together[: STEP * channels].view(U32)
+        for c in range(channels):
+            words[place] = own[c]
+            place = U32(place + U32(plane // STEP))
+    else:
+        for c in range(channels):
+            low, high = U32(np.uint16(x[at + c])), U32(np.uint16(x[at + channels + c]))
+            words[place] = U32(low | U32(high << U32(16)))
+            place = U32(place + U32(plane // STEP))
 
 
 @part
@@ -71,22 +114,23 @@ def turn_image(x, g, pixels_high, pixels_wide, fill, area):
     if not is_joined(g):
         height = max(g[TOP] + height, (g[OH] - 1) * g[SH] + g[KH])
         width = max(g[LEFT] + width, (g[OW] - 1) * g[SW] + g[KW])
-    line = -(-width // g[SW]) + STEP
+    line = (-(-width // g[SW]) + STEP) // STEP * STEP
     plane = height * g[SW] * line
+    before = min(-g[LEFT] % STEP, pixels_wide)
+    whole = before + (pixels_wide - before) // STEP * STEP
     if height != pixels_high or width != pixels_wide:
         inside = area[: g[C] * plane]
         for t in range(inside.size):
             inside[t] = fill
+    together = np.empty(STEP * (g[C] + LANES), np.int8)
     for y in range(pixels_high):
         for i in range(pixels_wide):
             column = g[LEFT] + i
             start = ((g[TOP] + y) * g[SW] + column % g[SW]) * line + column // g[SW]
-            source = x[(y * pixels_wide + i) * g[C] : (y * pixels_wide + i + 1) * g[C]]
-            target = area[start:]
-            at = U32(0)
-            for c in range(g[C]):
-                target[at] = LEFT_TYPE(I16(I16(source[c]) + I16(ADDED)))
-                at = U32(at + U32(plane))
+            if g[SW] == 1 and column % STEP == 0 and i + STEP <= pixels_wide:
+                turn_pixels(x, (y * pixels_wide + i) * g[C], g[C], plane, together, area[start:])
+            elif g[SW] > 1 or i < before or i >= whole:
+                turn_pixel(x, (y * pixels_wide + i) * g[C], g[C], plane, area[start:])
     return line, plane
 
 
@@ -100,16 +144,9 @@ def pack_error(e, lines, columns, n_out, width, packed):
             for s in range(steps):
                 start = ((block * lines + i) * steps + s) * width * STEP
                 target = packed[start : start + width * STEP]
-                for q in range(STEP):
-                    column = s * STEP + q
-                    if column < columns:
-                        at = (i * columns + column) * n_out + block * width
-                        source = e[at : at + count]
-                        for t in range(count):
-                            target[t * STEP + q] = source[t]
-                    else:
-                        for t in range(count):
-                            target[t * STEP + q] = 0
+                at = (i * columns + s * STEP) * n_out + block * width
+                have = min(STEP, columns - s * STEP)
+                join_rows(e, at, n_out, have, count, 0, target)
 
 
 @part
@@ -131,7 +168,8 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
         else:
             fill = LEFT_TYPE(zero + ADDED)
             line, plane = turn_image(x[n * image :], g, g[H], g[W], fill, area)
-        pack_error(e[n * lines * columns * g[N] :], lines, columns, g[N], width, packed)
+        own = e[n * lines * columns * g[N] :].view(np.uint8)
+        pack_error(own, lines, columns, g[N], width, packed)
         for block in range(-(-g[N] // width)):
             count = min(width, g[N] - block * width)
             b = packed.ctypes.data + block * lines * steps * width * STEP
@@ -150,98 +188,6 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
                         target, source = acc[at : at + count], aside[r * width :]
                         for t in range(count):
                             target[t] = I32(target[t] + source[t])
-
-
-@part
-def pack_back(w, g, packed):
-    """Pack weights for `grad_x`: pairs of outputs, a kernel row after the other."""
-    line, lines = g[KW] * g[C], g[KH]
-    width = tile_columns(choose(row_count(g), line))
-    pairs = -(-g[N] // PAIR)
-    for i in range(lines):
-        for block in range(-(-line // width)):
-            count = min(width, line - block * width)
-            for p in range(pairs):
-                start = ((i * -(-line // width) + block) * pairs + p) * width * PAIR
-                target = packed[start : start + width * PAIR]
-                at = (p * PAIR * lines + i) * line + block * width
-                first = w[at : at + count]
-                if p * PAIR + 1 < g[N]:
-                    second = w[at + lines * line : at + lines * line + count]
-                    for t in range(count):
-                        target[2 * t] = first[t]
-                        target[2 * t + 1] = second[t]
-                else:
-                    for t in range(count):
-                        target[2 * t] = first[t]
-                        target[2 * t + 1] = 0
-
-
-@part
-def back_tile(which, a, row, b, steps, c, rows):
-    """Call the chosen tile."""
-    step, c_row = tile_columns(which) * PAIR, 4 * tile_columns(which)
-    if which == WIDE:
-        back_wide(a, row, 0, 1, b, step, steps, c, c_row, rows)
-    elif which == MIDDLE:
-        back_middle(a, row, 0, 1, b, step, steps, c, c_row, rows)
-    elif which == NARROW:
-        back_narrow(a, row, 0, 1, b, step, steps, c, c_row, rows)
-    else:
-        back_single(a, row, 0, 1, b, step, steps, c, c_row, rows)
-
-
-@part
-def scale_rows(e, ratio, n_out, scaled):
-    """Multiply errors (rows, n_out) by their channel's ratio; rows of pairs."""
-    size = -(-n_out // PAIR) * PAIR
-    for i in range(e.size // n_out):
-        source, target = e[i * n_out : (i + 1) * n_out], scaled[i * size : (i + 1) * size]
-        for t in range(n_out):
-            target[t] = I16(I16(source[t]) * ratio[t])
-        if size > n_out:
-            target[n_out] = 0
-
-
-@part
-def grad_x(e, samples, g, packed, ratio, scaled, image, out):
-    """Compute the error of a layer's input as int32 sums, (samples, pixels, channels).
-
-    scaled is int16 room for the errors (of all samples where pixels are rows of one matrix),
-    image int32 room for one padded image.
-    """
-    joined = is_joined(g)
-    lines, columns, padded = (1, samples * g[H] * g[W], g[C]) if joined else (
-        g[OH], g[OW], padded_line(g))  # fmt: skip
-    high = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
-    own = g[KW] * g[C]
-    which = choose(row_count(g), own)
-    height, width = tile_rows(which), tile_columns(which)
-    steps = -(-g[N] // PAIR)
-    aside = np.empty(MOST, np.int32)
-    for n in range(1 if joined else samples):
-        start = n * lines * columns * g[N]
-        scale_rows(e[start : start + lines * columns * g[N]], ratio, g[N], scaled)
-        inside = out[: columns * g[C]] if joined else image[: high * padded]
-        for t in range(inside.size):
-            inside[t] = 0
-        for k in range(g[KH]):
-            for block in range(-(-own // width)):
-                count = min(width, own - block * width)
-                b = (k * -(-own // width) + block) * steps * width * PAIR
-                for i in range(lines):
-                    for j in range(0, columns, height):
-                        rows = min(height, columns - j)
-                        a = scaled.ctypes.data + 2 * PAIR * steps * (i * columns + j)
-                        back_tile(which, a, 2 * PAIR * steps, packed.ctypes.data + b, steps,
-                                  aside.ctypes.data, rows)  # fmt: skip
-                        for r in range(rows):
-                            at = (i * g[SH] + k) * padded + (j + r) * g[SW] * g[C] + block * width
-                            target, source = inside[at : at + count], aside[r * width :]
-                            for t in range(count):
-                                target[t] = I32(target[t] + source[t])
-        if not joined:
-            crop(inside, g, padded, out[n * g[H] * g[W] * g[C] :])
 
 
 @part
@@ -264,12 +210,8 @@ def pack_input(x, samples, n_in, packed):
         for s in range(steps):
             start = (block * steps + s) * WIDE_COLUMNS * STEP
             target = packed[start : start + WIDE_COLUMNS * STEP]
-            for q in range(STEP):
-                i = min(s * STEP + q, samples - 1)  # the errors behind the last are zero
-                at = i * n_in + block * WIDE_COLUMNS
-                source = x[at : at + count]
-                for t in range(count):
-                    target[t * STEP + q] = np.int8(I16(I16(source[t]) + I16(ADDED)))
+            at, have = s * STEP * n_in + block * WIDE_COLUMNS, min(STEP, samples - s * STEP)
+            join_rows(x, at, n_in, have, count, ADDED, target)
 
 
 @part

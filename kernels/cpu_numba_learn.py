@@ -18,12 +18,13 @@ from edgetrain.kernels.cpu_numba_elements import (
     I64,
     U32,
     divide_by_power,
-    fill_signs,
     fill_words,
+    sign,
     stream_key,
     update_row,
+    word,
 )
-from edgetrain.kernels.cpu_numba_gemm import ADDED, KH, KW, WIDE_COLUMNS, WIDE_ROWS, C, N
+from edgetrain.kernels.cpu_numba_gemm import ADDED, KH, KW, LANES, WIDE_COLUMNS, WIDE_ROWS, C, N
 from edgetrain.kernels.cpu_numba_gradients import dense_rows, pack_input, turn_error
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import (
@@ -40,6 +41,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     sizes,
     whole,
 )  # fmt: skip
+from edgetrain.kernels.cpu_numba_vectors import perturb_vector, sign_vector, step_vector
 
 BATCH, SEED, NUMBER, RATE, LOSS, SATURATED = range(6)
 P = FIRST
@@ -72,22 +74,34 @@ def step_bias(b, acc, multiplier, limit):
 
 
 @part
-def step_channel(n, size, acc, scale, key, old, new, w, master, drawn):
-    """Step the weights of one output; master is the place of int16 masters, -1 without."""
-    first = n * size
-    offset = first % 4
-    own = drawn[: (offset + size + 3) // 4]
-    fill_words(key[0], key[1], first // 4, own)
-    bits = own.view(np.uint8)[offset : offset + size]
-    target = codes(new + w + first, size)
+def step_rows(first, count, size, acc, factors, key, old, new, w, master, drawn):
+    """Step the weights of outputs that follow each other; return how many saturated.
+
+    master is the place of int16 masters, -1 without; factors has a multiplier a weight.
+    """
+    start, total, saturated = first * size, count * size, I64(0)
+    offset = start % 4
+    own = drawn[: (offset + total + 3) // 4]
+    fill_words(key[0], key[1], start // 4, own)
+    bits = own.view(np.uint8)[offset : offset + total]
+    target = codes(new + w + start, total)
     if master < 0:
-        return update_row(codes(old + w + first, size), acc, scale, bits, UPDATE_SHIFT, 127,
-                          -WEIGHT_MAX, WEIGHT_MAX, target)  # fmt: skip
-    at = master + 2 * first
-    moved = shorts(new + at, size)
-    saturated = update_row(shorts(old + at, size), acc, scale, bits, UPDATE_SHIFT - MASTER_BITS,
+        source, whole = codes(old + w + start, total), total - total % LANES
+        for i in range(0, whole, LANES):
+            saturated += step_vector(
+                acc.ctypes.data + 4 * i, factors.ctypes.data + 4 * i, bits.ctypes.data + i,
+                source.ctypes.data + i, target.ctypes.data + i,
+            )  # fmt: skip
+        rest = slice(whole, total)
+        return saturated + update_row(
+            source[rest], acc[rest], factors[rest], bits[rest], UPDATE_SHIFT, 127, -WEIGHT_MAX,
+            WEIGHT_MAX, target[rest],
+        )  # fmt: skip
+    at = master + 2 * start
+    moved = shorts(new + at, total)
+    saturated = update_row(shorts(old + at, total), acc, factors, bits, UPDATE_SHIFT - MASTER_BITS,
                            2**15 - 1, MASTER_MIN, MASTER_MAX, moved)  # fmt: skip
-    for i in range(size):
+    for i in range(total):
         target[i] = np.int8(moved[i] >> MASTER_BITS)
     return saturated
 
@@ -114,8 +128,9 @@ def learn(row, first, count, places):
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     extra = I32(0) if is_centred else I32(zero + ADDED)
     key = rounding_key(given, tensor)
-    drawn, together = np.empty(size // 4 + 2, np.uint32), 16
-    columns = np.empty(together * size, np.int32)
+    together = 16
+    drawn = np.empty(together * size // 4 + 2, np.uint32)
+    columns, factors = np.empty(together * size, np.int32), np.empty(together * size, np.int32)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
     for first in range(0, outputs, together):
         count = min(together, outputs - first)
@@ -126,16 +141,18 @@ def learn(row, first, count, places):
                 at = U32(at + U32(size))
         for j in range(count):
             n = first + j
-            own = columns[j * size : (j + 1) * size]
+            own, factor = columns[j * size : (j + 1) * size], factors[j * size : (j + 1) * size]
             taken = I32(extra * acc_b[n])
+            scale = I32(rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
+                                        rate, UPDATE_SHIFT))  # fmt: skip
             for k in range(size):
                 own[k] = I32(own[k] - taken)
-            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH], rate,
-                                    UPDATE_SHIFT)  # fmt: skip
-            given[SATURATED] += step_channel(n, size, own, scale, key, old, new, w, master, drawn)
+                factor[k] = scale
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)
+        given[SATURATED] += step_rows(first, count, size, columns, factors, key, old, new, w,
+                                      master, drawn)  # fmt: skip
 
 
 def learn_dense(row, first, count, places):
@@ -152,13 +169,13 @@ def learn_dense(row, first, count, places):
     size, outputs = g[C], g[N]
     turned, packed = bytes_at(turned_at, EVERYTHING), codes(packed_at, EVERYTHING)
     turn_error(codes(e_at, count * outputs), count, outputs, turned)
-    pack_input(codes(x_at, count * size), count, size, packed)
+    pack_input(bytes_at(x_at, count * size), count, size, packed)
     acc_b, exponent = ints(bias_at, outputs), longs(slot, 1)[0]
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     key, extra = rounding_key(given, tensor), I32(zero + ADDED)
     drawn = np.empty(size // 4 + 2, np.uint32)
     line = -(-size // WIDE_COLUMNS) * WIDE_COLUMNS
-    rows = np.empty(WIDE_ROWS * line, np.int32)
+    rows, factors = np.empty(WIDE_ROWS * line, np.int32), np.empty(size, np.int32)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
     for first in range(0, outputs, WIDE_ROWS):
         height = min(WIDE_ROWS, outputs - first)
@@ -166,11 +183,12 @@ def learn_dense(row, first, count, places):
         for j in range(height):
             n = first + j
             own, taken = rows[j * line : j * line + size], I32(extra * acc_b[n])
+            scale = I32(rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
+                                        rate, UPDATE_SHIFT))  # fmt: skip
             for k in range(size):
                 own[k] = I32(own[k] - taken)
-            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH], rate,
-                                    UPDATE_SHIFT)  # fmt: skip
-            given[SATURATED] += step_channel(n, size, own, scale, key, old, new, w, master, drawn)
+                factors[k] = scale
+            given[SATURATED] += step_rows(n, 1, size, own, factors, key, old, new, w, master, drawn)
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)
@@ -187,15 +205,17 @@ def perturb(row, first, count, places):
     )  # fmt: skip
     size = g[KH] * g[KW] * g[C]
     key = stream_key(given[SEED], given[NUMBER] * queries + query, tensor, PERTURB)
-    drawn = np.empty(size + 1, np.int8)
     old_b, new_b = ints(old + b, g[N]), ints(b_out, g[N])
     for n in range(g[N]):
-        fill_signs(key[0], key[1], n * (size // 32 + 1), drawn)
-        source, target = codes(old + w + n * size, size), codes(w_out + n * size, size)
-        for k in range(size):
-            moved = I32(I32(source[k]) + I32(eps * I32(drawn[k])))
-            target[k] = np.int8(min(max(moved, I32(-WEIGHT_MAX)), I32(WEIGHT_MAX)))
-        moved = I64(old_b[n]) + I64(eps) * BIAS_INPUT * I64(drawn[size])
+        source, target, line = old + w + n * size, w_out + n * size, n * (size // 32 + 1)
+        for k in range(0, size - 31, 32):
+            bits = word(key[0], key[1], U32(line + k // 32))
+            perturb_vector(I64(bits), eps, source + k, target + k)
+        bits = word(key[0], key[1], U32(line + size // 32))
+        for k in range(size // 32 * 32, size):
+            moved = I32(I32(codes(source + k, 1)[0]) + I32(eps * sign(bits, k % 32)))
+            codes(target + k, 1)[0] = np.int8(min(max(moved, I32(-WEIGHT_MAX)), I32(WEIGHT_MAX)))
+        moved = I64(old_b[n]) + I64(eps) * BIAS_INPUT * I64(sign(bits, size % 32))
         new_b[n] = I32(min(max(moved, -limit), limit))
 
 
@@ -224,21 +244,31 @@ def learn_signs(row, first, count, places):
     divisor = I64(1) if uses_sign else batch
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     round_key = rounding_key(given, tensor)
-    drawn, signs = np.empty(size // 4 + 2, np.uint32), np.empty(size + 1, np.int8)
-    acc = np.empty(size + 1, np.int32)
+    together = max(min(outputs, 4096 // size), 1)
+    drawn = np.empty(together * size // 4 + 2, np.uint32)
+    acc, factors = np.empty(together * size, np.int32), np.empty(together * size, np.int32)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
-    for n in range(outputs):
-        acc[:] = 0
-        for q in range(queries):
-            key = stream_key(given[SEED], given[NUMBER] * queries + q, tensor, PERTURB)
-            fill_signs(key[0], key[1], n * (size // 32 + 1), signs)
-            slope = I32(slopes[q])
-            for k in range(size + 1):
-                acc[k] = I32(acc[k] + I32(slope * I32(signs[k])))
-        scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, divisor, given[RATE],
-                                UPDATE_SHIFT)  # fmt: skip
-        given[SATURATED] += step_channel(n, size, acc[:size], scale, round_key, old, new, w, master,
-                                         drawn)  # fmt: skip
-        scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor, given[RATE],
-                                BIAS_SHIFT)  # fmt: skip
-        new_b[n] = step_bias(old_b[n], acc[size], scale, limit)
+    for first in range(0, outputs, together):
+        count = min(together, outputs - first)
+        for j in range(count):
+            n, total = first + j, I32(0)
+            own, factor = acc[j * size : (j + 1) * size], factors[j * size : (j + 1) * size]
+            for q in range(queries):
+                key = stream_key(given[SEED], given[NUMBER] * queries + q, tensor, PERTURB)
+                slope, line = I32(slopes[q]), n * (size // 32 + 1)
+                for k in range(0, size - 31, 32):
+                    bits = word(key[0], key[1], U32(line + k // 32))
+                    sign_vector(I64(bits), slope, q, own.ctypes.data + 4 * k)
+                bits = word(key[0], key[1], U32(line + size // 32))
+                for k in range(size // 32 * 32, size):
+                    before = own[k] if q else I32(0)
+                    own[k] = I32(before + I32(slope * sign(bits, k % 32)))
+                total = I32(total + I32(slope * sign(bits, size % 32)))
+            base, shift = rates_w[n], rates_w[outputs + n]
+            factor[:] = I32(rate_multiplier(base, shift, exponent, divisor, given[RATE],
+                                            UPDATE_SHIFT))  # fmt: skip
+            scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
+                                    given[RATE], BIAS_SHIFT)  # fmt: skip
+            new_b[n] = step_bias(old_b[n], total, scale, limit)
+        given[SATURATED] += step_rows(first, count, size, acc, factors, round_key, old, new, w,
+                                      master, drawn)  # fmt: skip

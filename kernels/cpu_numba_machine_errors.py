@@ -6,12 +6,14 @@ import numpy as np
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.kernels import cpu_numba_losses as losses
 from edgetrain.kernels.cpu_numba_elements import (
+    I16,
     I32,
     I64,
     requantize_rows,
     rescale,
     scale_down,
 )
+from edgetrain.kernels.cpu_numba_gemm import LANES
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_learn import (
     LOSS,
@@ -29,6 +31,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     longs,
     whole,
 )  # fmt: skip
+from edgetrain.kernels.cpu_numba_vectors import scale_vectors
 
 P = FIRST
 WATCH_STEPS, ERROR_BITS, MERGE_BITS = 32, 7, 15
@@ -97,8 +100,12 @@ def scale(row, first, count, places):
     finest = longs(exponent, 1)[0] + shift
     wanted = min(I64(ints(old + table, 1)[0]), limit)
     used = min(max(wanted, finest), finest + 31)
-    peak = scale_down(ints(r[P], size), multiplier, finest - used,
-                      codes(r[P + 9], size))  # fmt: skip
+    vectors = size // LANES
+    peak, done = I64(0), vectors * LANES
+    if vectors:
+        peak = scale_vectors(r[P], multiplier, used - finest - 1, r[P + 9], vectors)
+    rest = ints(r[P] + 4 * done, size - done)
+    peak = max(peak, scale_down(rest, multiplier, finest - used, codes(r[P + 9] + done, rest.size)))
     seen = longs(watch, 2)
     seen[0], seen[1] = used, max(seen[1], peak)
     longs(y_exponent, 1)[0] = used
@@ -191,8 +198,15 @@ def grad_b(row, first, count, places):
     """Add errors to the gradient of biases."""
     r = whole(row)
     width = r[P + 2]
-    total = ints(r[P + 3], width)
-    for i in range(count * r[P + 1]):
-        e = codes(r[P] + i * width, width)
-        for c in range(width):
-            total[c] = I32(total[c] + I32(e[c]))
+    total, rows = ints(r[P + 3], width), count * r[P + 1]
+    fours = rows - rows % 4
+    for i in range(0, fours, 4):
+        a, b = codes(r[P] + i * width, width), codes(r[P] + (i + 1) * width, width)
+        c, d = codes(r[P] + (i + 2) * width, width), codes(r[P] + (i + 3) * width, width)
+        for k in range(width):
+            pair = I16(I16(I16(a[k]) + I16(b[k])) + I16(I16(c[k]) + I16(d[k])))
+            total[k] = I32(total[k] + I32(pair))
+    for i in range(fours, rows):
+        a = codes(r[P] + i * width, width)
+        for k in range(width):
+            total[k] = I32(total[k] + I32(a[k]))

@@ -6,6 +6,7 @@ import numpy as np
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT
 from edgetrain.kernels import cpu_numba_depthwise as depthwise
+from edgetrain.kernels import cpu_numba_errors as errors
 from edgetrain.kernels import cpu_numba_gemm as gemm
 from edgetrain.kernels import cpu_numba_gradients as gradients
 from edgetrain.kernels import cpu_numba_losses as losses
@@ -52,7 +53,9 @@ def output(row, first, count, places):
 def clear(row, first, count, places):
     """Fill with zeros."""
     r = whole(row)
-    bytes_at(r[P], r[P + 1])[:] = 0
+    target = bytes_at(r[P], r[P + 1])
+    for i in range(target.size):
+        target[i] = 0
 
 
 def keep(row, first, count, places):
@@ -81,7 +84,7 @@ def pack_back(row, first, count, places):
     """Lay out the weights through which errors flow back."""
     r = whole(row)
     base = places[OLD] if r[P] else 0
-    gradients.pack_back(codes(base + r[P + 1], ALL), sizes(row), codes(r[P + 2], ALL))
+    errors.pack_back(codes(base + r[P + 1], ALL), sizes(row), codes(r[P + 2], ALL))
 
 
 def layer(row, first, count, places):
@@ -194,7 +197,7 @@ def logits(row, first, count, places):
 def grad_x(row, first, count, places):
     """Compute the error of a layer's input as sums."""
     r = whole(row)
-    gradients.grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
+    errors.grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
                      shorts(r[P + 2], ALL), shorts(r[P + 3], ALL), ints(r[P + 4], ALL),
                      ints(r[P + 5], ALL))  # fmt: skip
 

@@ -5,7 +5,7 @@ import numpy as np
 
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.randomness import PERTURB
-from edgetrain.kernels.cpu_numba_elements import I32, I64, U32, stream_key, word
+from edgetrain.kernels.cpu_numba_elements import I32, I64, U32, sign, stream_key, word
 from edgetrain.kernels.cpu_numba_gemm import N
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_learn import NUMBER, SEED
@@ -21,12 +21,6 @@ from edgetrain.kernels.cpu_numba_memory import (
 
 P = FIRST
 SHARE_BITS, DIFFERENCE_MAX, SIGN_DIFFERENCE = 6, 2**18, 2**7
-
-
-@part
-def sign(bits, lane):
-    """Return the sign of a bit: 0 is 1, 1 is -1."""
-    return I32(1 - I32(I32(U32(bits >> U32(lane)) & U32(1)) << I32(1)))
 
 
 @part

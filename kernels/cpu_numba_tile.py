@@ -214,10 +214,30 @@ class Writer:
             for x, y in zip(a, b, strict=True)
         )
         even = builder.lshr(even, ir.Constant(even.type, [31] * half))
-        odd = builder.shl(odd, ir.Constant(odd.type, [1] * half))
+        return self.join(even, builder.shl(odd, ir.Constant(odd.type, [1] * half)))
+
+    def join(self, even: ir.Value, odd: ir.Value) -> ir.Value:
+        """Return the low halves of the even lanes and the high halves of the odd ones."""
         take = [i + self.lanes * (i % 2) for i in range(self.lanes)]
-        lanes = (builder.bitcast(v, self.vector) for v in (even, odd))
-        return builder.shuffle_vector(*lanes, ir.Constant(self.vector, take))
+        lanes = (self.builder.bitcast(v, self.vector) for v in (even, odd))
+        return self.builder.shuffle_vector(*lanes, ir.Constant(self.vector, take))
+
+    def largest(self, value: ir.Value) -> ir.Value:
+        """Return the largest lane, none of which is negative."""
+        builder, lanes = self.builder, self.lanes
+        while lanes > 1:
+            lanes //= 2
+            kind = ir.VectorType(I32, lanes)
+            halves = (
+                builder.shuffle_vector(
+                    value, ir.Constant(value.type, ir.Undefined),
+                    ir.Constant(kind, list(range(start, start + lanes))),
+                )
+                for start in (0, lanes)
+            )  # fmt: skip
+            a, b = halves
+            value = builder.select(builder.icmp_signed(">", a, b), a, b)
+        return builder.extract_element(value, I32(0))
 
 
 def make_tile(

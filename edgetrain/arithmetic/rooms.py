@@ -49,19 +49,22 @@ def packed(sizes: Sizes) -> int:
 
 def packed_back(sizes: Sizes) -> int:
     """int8: weights through which errors flow back."""
-    return sizes[6] * whole(sizes[7] * sizes[2], COLUMNS) * whole(sizes[5], 2)
+    scattered = whole(sizes[7] * sizes[2], COLUMNS) * whole(sizes[5], 2)
+    return sizes[6] * max(scattered, whole(sizes[2], COLUMNS) * whole(sizes[7] * sizes[5], 2))
 
 
 def scaled(sizes: Sizes) -> int:
     """int16: errors times their channel's ratio."""
     samples = sizes[12] if is_joined(sizes) else 1
-    return (samples * sizes[3] * sizes[4] + ROWS) * whole(sizes[5], 2)
+    padded_errors = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) + ROWS
+    return max(samples * sizes[3] * sizes[4] + ROWS, padded_errors) * whole(sizes[5], 2)
 
 
 def image(sizes: Sizes) -> int:
     """int32: one padded image of errors."""
     lines, line = padded(sizes)
-    return lines * line
+    back = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2]  # int16, with errors around
+    return max(lines * line, back // 2 + ROWS * COLUMNS)
 
 
 def turned_image(sizes: Sizes) -> int:
