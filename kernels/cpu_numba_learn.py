@@ -5,6 +5,7 @@ import numpy as np
 
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.randomness import PERTURB, ROUND
+from edgetrain.arithmetic.rooms import ROWS, SIGNED
 from edgetrain.arithmetic.rounding import WEIGHT_MAX
 from edgetrain.arithmetic.updates import (
     BIAS_SHIFT,
@@ -43,6 +44,7 @@ from edgetrain.kernels.cpu_numba_memory import (
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_vectors import perturb_vector, sign_vector, step_vector
 
+TOGETHER = ROWS
 BATCH, SEED, NUMBER, RATE, LOSS, SATURATED = range(6)
 P = FIRST
 RATE_BITS, FULL_RATE = 8, 256
@@ -71,6 +73,13 @@ def step_bias(b, acc, multiplier, limit):
     """One number of `edgetrain.fixed.update_bias`."""
     step = divide_by_power(I64(acc) * multiplier, I64(BIAS_SHIFT))
     return I32(min(max(I64(b) - step, -limit), limit))
+
+
+@part
+def split(room, weights):
+    """Return int32 gradients and multipliers, and uint32 words, of weights that learn together."""
+    drawn = bytes_at(room + 8 * weights, weights // 4 * 4 + 8).view(np.uint32)
+    return ints(room, weights), ints(room + 4 * weights, weights), drawn
 
 
 @part
@@ -128,12 +137,10 @@ def learn(row, first, count, places):
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     extra = I32(0) if is_centred else I32(zero + ADDED)
     key = rounding_key(given, tensor)
-    together = 16
-    drawn = np.empty(together * size // 4 + 2, np.uint32)
-    columns, factors = np.empty(together * size, np.int32), np.empty(together * size, np.int32)
+    columns, factors, drawn = split(r[P + 13], TOGETHER * size)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
-    for first in range(0, outputs, together):
-        count = min(together, outputs - first)
+    for first in range(0, outputs, TOGETHER):
+        count = min(TOGETHER, outputs - first)
         for k in range(size):
             source, at = acc[k * outputs + first :], U32(k)
             for j in range(count):
@@ -173,9 +180,8 @@ def learn_dense(row, first, count, places):
     acc_b, exponent = ints(bias_at, outputs), longs(slot, 1)[0]
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     key, extra = rounding_key(given, tensor), I32(zero + ADDED)
-    drawn = np.empty(size // 4 + 2, np.uint32)
     line = -(-size // WIDE_COLUMNS) * WIDE_COLUMNS
-    rows, factors = np.empty(WIDE_ROWS * line, np.int32), np.empty(size, np.int32)
+    rows, factors, drawn = split(r[P + 15], WIDE_ROWS * line)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
     for first in range(0, outputs, WIDE_ROWS):
         height = min(WIDE_ROWS, outputs - first)
@@ -244,9 +250,8 @@ def learn_signs(row, first, count, places):
     divisor = I64(1) if uses_sign else batch
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     round_key = rounding_key(given, tensor)
-    together = max(min(outputs, 4096 // size), 1)
-    drawn = np.empty(together * size // 4 + 2, np.uint32)
-    acc, factors = np.empty(together * size, np.int32), np.empty(together * size, np.int32)
+    together = max(min(outputs, SIGNED // size), 1)
+    acc, factors, drawn = split(r[P + 11], together * size)
     old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
     for first in range(0, outputs, together):
         count = min(together, outputs - first)

@@ -11,7 +11,7 @@ With the lowering ``each`` a step multiplies a vector of a by a vector of b, lan
 depthwise convolution, whose lanes are channels and whose rows are pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -240,6 +240,19 @@ class Writer:
         return builder.extract_element(value, I32(0))
 
 
+def write_tile(
+    builder: ir.IRBuilder, shape: Shape, lanes: int, lowering: str, given: Sequence[ir.Value], *,
+    finish: bool = False, b_unsigned: bool = False,
+) -> None:  # fmt: skip
+    """Write a tile where a builder stands; see `make_tile`, given are the arguments."""
+    a, row, segment, segments, b, b_step, steps, c, c_row, rows, *scales = given
+    writer = Writer(builder, shape, lanes, lowering, b_unsigned)
+    values = writer.sums(a, row, segment, segments, b, b_step, steps)
+    if finish:
+        writer.requantize(values, *scales)
+    writer.store_rows(values, c, c_row, rows, 1 if finish else 4)
+
+
 def make_tile(
     shape: Shape, lanes: int, lowering: str, *, finish: bool = False, b_unsigned: bool = False
 ) -> Callable[..., Any]:
@@ -261,12 +274,7 @@ def make_tile(
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        a, row, segment, segments, b, b_step, steps, c, c_row, rows, *scales = given
-        writer = Writer(builder, shape, lanes, lowering, b_unsigned)
-        values = writer.sums(a, row, segment, segments, b, b_step, steps)
-        if finish:
-            writer.requantize(values, *scales)
-        writer.store_rows(values, c, c_row, rows, 1 if finish else 4)
+        write_tile(builder, shape, lanes, lowering, given, finish=finish, b_unsigned=b_unsigned)
         return context.get_dummy_value()
 
     word = types.int64

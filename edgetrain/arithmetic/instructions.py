@@ -68,11 +68,11 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "grad_b": ("e", "pixels", "width", "y"),
     # learning: old parameters to new ones
     "learn": ("acc_w", "acc_b", "zero", "is_centred", "w", "b", "master", "rate_w", "rate_b",
-              "exponent", "limit", "rate", "tensor"),
+              "exponent", "limit", "rate", "tensor", "room"),
     "learn_dense": ("x", "e", "zero", "turned", "packed", "acc_b", "w", "b", "master", "rate_w",
-                    "rate_b", "exponent", "limit", "rate", "tensor"),
+                    "rate_b", "exponent", "limit", "rate", "tensor", "room"),
     "learn_signs": ("difference", "queries", "capacity", "uses_sign", "w", "b", "master", "rate_w",
-                    "rate_b", "limit", "tensor"),
+                    "rate_b", "limit", "tensor", "room"),
     "keep": ("w", "size"),
     "exponents": ("table", "watch", "rows"),
 }  # fmt: skip

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 Sizes = Sequence[int]
 ROWS, COLUMNS, STEP = 16, 64, 4
 """The largest tile, and the most products that one step adds."""
+SIGNED = 4096
+"""Weights that step along signs at a time, where an output has fewer."""
 SLACK = 64
 """Bytes behind every array."""
 
@@ -83,6 +85,12 @@ def packed_errors(sizes: Sizes) -> int:
     if is_joined(sizes):
         lines, columns = 1, sizes[12] * lines * columns
     return whole(sizes[5], COLUMNS) * lines * whole(columns, STEP)
+
+
+def learning(sizes: Sizes) -> int:
+    """int8: gradients, multipliers and random octets of the outputs that learn at a time."""
+    weights = whole(sizes[6] * sizes[7] * sizes[2], COLUMNS)
+    return 9 * max(ROWS * weights, SIGNED) + 4 * weights
 
 
 def turned_errors(sizes: Sizes) -> int:

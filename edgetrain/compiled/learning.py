@@ -165,7 +165,7 @@ class Learning:
         self.net.builder.conclude(
             "learn", geometry, acc_w=sums.acc_w, acc_b=sums.acc_b, zero=zero,
             is_centred=int(depthwise), exponent=sums.exponent, limit=limit, rate=rate,
-            **self.target(key),
+            room=self.net.builder.array(rooms.learning(geometry)), **self.target(key),
         )  # fmt: skip
 
     def target(self, key: str) -> dict[str, Operand]:
@@ -187,7 +187,8 @@ class Learning:
             "learn_dense", geometry, x=x, e=error.e, zero=zero, acc_b=acc_b,
             turned=builder.array(rooms.turned_errors(geometry), np.int16),
             packed=builder.array(rooms.packed_inputs(geometry)),
-            exponent=error.exponent, limit=limit, rate=rate, **self.target(key),
+            exponent=error.exponent, limit=limit, rate=rate,
+            room=builder.array(rooms.learning(geometry)), **self.target(key),
         )  # fmt: skip
 
     def input_sums(self, node: Node, error: Error) -> Buffer:

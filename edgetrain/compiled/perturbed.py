@@ -59,8 +59,10 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
         for node in nodes:
             where = learning.target(f"node/{node.name}")
             limit = net.model.scheme.bias_limits[node.name]
-            net.builder.emit("learn_signs", net.weight_geometry(node), difference=differences,
-                             limit=limit, **given, **where)  # fmt: skip
+            sizes = net.weight_geometry(node)
+            room = net.builder.array(rooms.learning(sizes))
+            net.builder.emit("learn_signs", sizes, difference=differences, limit=limit, room=room,
+                             **given, **where)  # fmt: skip
     trained = {node.name for node in nodes} | ({last.name} if exact else set())
     learning.conclude(frozenset(trained))
 
