@@ -40,6 +40,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     tile_rows,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, shorts
 from edgetrain.kernels.cpu_numba_tile import make_tile
 from edgetrain.kernels.cpu_numba_vectors import join_vector
 
@@ -50,87 +51,80 @@ dense_tile = make_tile(TARGET.wide, LANES, LOWERING, b_unsigned=True)
 
 
 @part
-def turn_pixel(x, at, channels, plane, target):
-    """Lay out one pixel, channel by channel."""
-    source, place = x[at : at + channels], U32(0)
-    for c in range(channels):
-        target[place] = LEFT_TYPE(I16(I16(source[c]) + I16(ADDED)))
-        place = U32(place + U32(plane))
-
-
-@part
-def join_rows(source, at, stride, have, count, flip, target):
+def join_rows(source, stride, have, count, flip, target):
     """Lay a step of rows side by side: number t of every row, then t + 1.
 
     Args:
-        source: uint8, that has the rows.
-        at: place of the first row.
-        stride: from row to row.
+        source: address of the first row of int8.
+        stride: bytes from row to row.
         have: rows that exist; the others are zeros.
         count: numbers of a row.
         flip: what is added to numbers, 0 or 128.
-        target: int8; up to a vector more is written.
+        target: address of the result; up to a vector more is written.
     """
-    second, last = at + stride * min(1, have - 1), at + stride * (have - 1)
+    second, last = stride * min(1, have - 1), stride * (have - 1)
     if STEP == 4:
-        third, base = at + stride * min(2, have - 1), source.ctypes.data
-        mask, flips = (1 << (8 * have)) - 1, flip * 0x01010101
+        third, mask, flips = stride * min(2, have - 1), (1 << (8 * have)) - 1, flip * 0x01010101
         for t in range(0, count, LANES):
-            own = base + t
-            join_vector(own + at, own + second, own + third, own + last, mask, flips,
-                        target.ctypes.data + 4 * t)  # fmt: skip
+            own = source + t
+            join_vector(own, own + second, own + third, own + last, mask, flips, target + 4 * t)
     else:
-        a, b = source[at : at + count], source[second : second + count]
-        mask, pairs = np.uint16((1 << (8 * have)) - 1), target[: 2 * count].view(np.uint16)
+        a, b, pairs = codes(source, count), codes(source + second, count), codes(target, 2 * count)
         for t in range(count):
-            pair = np.uint16(np.uint16(a[t]) | np.uint16(np.uint16(b[t]) << np.uint16(8)))
-            pairs[t] = np.uint16(pair & mask)
+            pairs[2 * t] = a[t]
+            pairs[2 * t + 1] = b[t] if have > 1 else np.int8(0)
 
 
 @part
-def turn_pixels(x, at, channels, plane, together, target):
-    """Lay out the pixels of a step, which fill one word a channel; together is room for them."""
-    place, words = U32(0), target[: target.size // STEP * STEP].view(U32)
-    if STEP == 4:
-        join_rows(x.view(np.uint8), at, channels, STEP, channels, ADDED, together)
-        own = together[: STEP * channels].view(U32)
-        for c in range(channels):
-            words[place] = own[c]
-            place = U32(place + U32(plane // STEP))
-    else:
-        for c in range(channels):
-            low, high = U32(np.uint16(x[at + c])), U32(np.uint16(x[at + channels + c]))
-            words[place] = U32(low | U32(high << U32(16)))
-            place = U32(place + U32(plane // STEP))
+def join_pixels(source, stride, channels, target):
+    """Lay the pixels of a step side by side, in the type that the micro-kernel reads."""
+    if LEFT_BYTES == 1:
+        join_rows(source, stride, STEP, channels, ADDED, target)
+        return
+    a, b, pairs = codes(source, channels), codes(source + stride, channels), target
+    both = shorts(pairs, 2 * channels)
+    for t in range(channels):
+        both[2 * t], both[2 * t + 1] = I16(a[t]), I16(b[t])
 
 
 @part
 def turn_image(x, g, pixels_high, pixels_wide, fill, area):
     """Lay out an image channel by channel, each line by the remainder of its stride.
 
+    Behind it the area has room for a line before and after its pixels are joined to steps.
     Returns the numbers in a line, of one remainder, and in a channel.
     """
-    height, width = pixels_high, pixels_wide
+    height, width, channels, stride = pixels_high, pixels_wide, g[C], g[SW]
     if not is_joined(g):
         height = max(g[TOP] + height, (g[OH] - 1) * g[SH] + g[KH])
-        width = max(g[LEFT] + width, (g[OW] - 1) * g[SW] + g[KW])
-    line = (-(-width // g[SW]) + STEP) // STEP * STEP
-    plane = height * g[SW] * line
-    before = min(-g[LEFT] % STEP, pixels_wide)
-    whole = before + (pixels_wide - before) // STEP * STEP
+        width = max(g[LEFT] + width, (g[OW] - 1) * stride + g[KW])
+    line = (-(-width // stride) + STEP) // STEP * STEP
+    plane = height * stride * line
+    inside = area[: channels * plane]
     if height != pixels_high or width != pixels_wide:
-        inside = area[: g[C] * plane]
+        value = LEFT_TYPE(I16(I16(fill) + I16(ADDED)))
         for t in range(inside.size):
-            inside[t] = fill
-    together = np.empty(STEP * (g[C] + LANES), np.int8)
+            inside[t] = value
+    steps = line // STEP
+    before = area.ctypes.data + -(-channels * plane * LEFT_BYTES // 64) * 64
+    joined = before + -(-line * stride * channels // 64) * 64 + 64
+    whole_line = codes(before, line * stride * channels)
+    for t in range(whole_line.size):
+        whole_line[t] = np.int8(fill)
+    source, words = ints(joined, steps * channels), ints(area.ctypes.data, channels * plane)
     for y in range(pixels_high):
-        for i in range(pixels_wide):
-            column = g[LEFT] + i
-            start = ((g[TOP] + y) * g[SW] + column % g[SW]) * line + column // g[SW]
-            if g[SW] == 1 and column % STEP == 0 and i + STEP <= pixels_wide:
-                turn_pixels(x, (y * pixels_wide + i) * g[C], g[C], plane, together, area[start:])
-            elif g[SW] > 1 or i < before or i >= whole:
-                turn_pixel(x, (y * pixels_wide + i) * g[C], g[C], plane, area[start:])
+        size = pixels_wide * channels
+        copy(before + g[LEFT] * channels, x.ctypes.data + y * size, size)
+        for remainder in range(stride):
+            for s in range(steps):
+                start = before + (s * STEP * stride + remainder) * channels
+                join_pixels(start, stride * channels, channels, joined + 4 * s * channels)
+            at = ((g[TOP] + y) * stride + remainder) * steps
+            for c in range(channels):
+                target, k = words[at + c * (plane // STEP) :], U32(c)
+                for s in range(steps):
+                    target[s] = source[k]
+                    k = U32(k + U32(channels))
     return line, plane
 
 
@@ -140,13 +134,14 @@ def pack_error(e, lines, columns, n_out, width, packed):
     steps = -(-columns // STEP)
     for block in range(-(-n_out // width)):
         count = min(width, n_out - block * width)
+        target = packed.ctypes.data + block * lines * steps * width * STEP
         for i in range(lines):
+            source = e.ctypes.data + i * columns * n_out + block * width
             for s in range(steps):
-                start = ((block * lines + i) * steps + s) * width * STEP
-                target = packed[start : start + width * STEP]
-                at = (i * columns + s * STEP) * n_out + block * width
                 have = min(STEP, columns - s * STEP)
-                join_rows(e, at, n_out, have, count, 0, target)
+                join_rows(source, n_out, have, count, 0, target)
+                source += STEP * n_out
+                target += width * STEP
 
 
 @part
@@ -164,11 +159,10 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
     aside = np.empty(MOST, np.int32)
     for n in range(1 if joined else samples):
         if joined:
-            line, plane = turn_image(x, g, 1, columns, LEFT_TYPE(0), area)
+            line, plane = turn_image(x, g, 1, columns, zero, area)
         else:
-            fill = LEFT_TYPE(zero + ADDED)
-            line, plane = turn_image(x[n * image :], g, g[H], g[W], fill, area)
-        own = e[n * lines * columns * g[N] :].view(np.uint8)
+            line, plane = turn_image(x[n * image :], g, g[H], g[W], zero, area)
+        own = e[n * lines * columns * g[N] :]
         pack_error(own, lines, columns, g[N], width, packed)
         for block in range(-(-g[N] // width)):
             count = min(width, g[N] - block * width)
@@ -204,14 +198,12 @@ def turn_error(e, samples, n_out, turned):
 @part
 def pack_input(x, samples, n_in, packed):
     """Pack inputs (samples, n_in) as b: their bits are uint8 where the target wants that."""
-    steps = -(-samples // STEP)
-    for block in range(-(-n_in // WIDE_COLUMNS)):
-        count = min(WIDE_COLUMNS, n_in - block * WIDE_COLUMNS)
-        for s in range(steps):
-            start = (block * steps + s) * WIDE_COLUMNS * STEP
-            target = packed[start : start + WIDE_COLUMNS * STEP]
-            at, have = s * STEP * n_in + block * WIDE_COLUMNS, min(STEP, samples - s * STEP)
-            join_rows(x, at, n_in, have, count, ADDED, target)
+    pack_error(x, 1, samples, n_in, WIDE_COLUMNS, packed)
+    if ADDED:
+        size = -(-samples // STEP) * STEP * -(-n_in // WIDE_COLUMNS) * WIDE_COLUMNS
+        own = packed[:size]
+        for t in range(size):
+            own[t] = np.int8(own[t] ^ np.int8(-128))
 
 
 @part

@@ -176,7 +176,7 @@ def learn_dense(row, first, count, places):
     size, outputs = g[C], g[N]
     turned, packed = bytes_at(turned_at, EVERYTHING), codes(packed_at, EVERYTHING)
     turn_error(codes(e_at, count * outputs), count, outputs, turned)
-    pack_input(bytes_at(x_at, count * size), count, size, packed)
+    pack_input(codes(x_at, count * size), count, size, packed)
     acc_b, exponent = ints(bias_at, outputs), longs(slot, 1)[0]
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     key, extra = rounding_key(given, tensor), I32(zero + ADDED)

@@ -15,12 +15,15 @@ from edgetrain.kernels import cpu_numba_learn as learn
 from edgetrain.kernels import cpu_numba_machine_errors as errors
 from edgetrain.kernels import cpu_numba_machine_layers as layers
 from edgetrain.kernels import cpu_numba_machine_signs as signs
+from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE
 from edgetrain.kernels.cpu_numba_jit import address, jit
 from edgetrain.kernels.cpu_numba_memory import GIVEN, NEW, OLD, OUT, SIGNATURE, TARGETS, X, call
 
 EACH = 0
 """What stands for the address of the instruction "each"."""
 P = FIRST
+AREA = LEFT_TYPE
+"""Type of activations as the micro-kernel reads them, which decides how much room they need."""
 
 
 @cache

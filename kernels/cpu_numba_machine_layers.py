@@ -21,6 +21,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     X,
     bytes_at,
     codes,
+    copy,
     ints,
     shorts,
     sizes,
@@ -40,14 +41,14 @@ def input(row, first, count, places):
     """Copy samples from the caller."""
     r = whole(row)
     size = r[P + 1]
-    codes(r[P], count * size)[:] = codes(places[X] + first * size, count * size)
+    copy(r[P], places[X] + first * size, count * size)
 
 
 def output(row, first, count, places):
     """Copy results to the caller."""
     r = whole(row)
     size = r[P + 1]
-    codes(places[OUT] + first * size, count * size)[:] = codes(r[P], count * size)
+    copy(places[OUT] + first * size, r[P], count * size)
 
 
 def clear(row, first, count, places):
@@ -61,7 +62,7 @@ def clear(row, first, count, places):
 def keep(row, first, count, places):
     """Copy old parameters to new ones."""
     r = whole(row)
-    bytes_at(places[NEW] + r[P], r[P + 1])[:] = bytes_at(places[OLD] + r[P], r[P + 1])
+    copy(places[NEW] + r[P], places[OLD] + r[P], r[P + 1])
 
 
 def pack(row, first, count, places):
@@ -77,7 +78,7 @@ def pack_channels(row, first, count, places):
     r, g = whole(row), sizes(row)
     base = places[OLD] if r[P] else 0
     depthwise.turn(codes(base + r[P + 1], ALL), g, codes(r[P + 3], ALL))
-    ints(r[P + 4], g[N])[:] = ints(base + r[P + 2], g[N])
+    copy(r[P + 4], base + r[P + 2], 4 * g[N])
 
 
 def pack_back(row, first, count, places):

@@ -4,6 +4,7 @@
 import numpy as np
 from llvmlite import ir
 from numba import carray, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from edgetrain.arithmetic import instructions
@@ -44,6 +45,19 @@ def call(typing, function, row, first, count, places):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5), code
+
+
+@intrinsic
+def copy(typing, target, source, count):
+    """Copy bytes between places that do not overlap."""
+
+    def code(context, builder, signature, given):
+        octet = ir.IntType(8).as_pointer()
+        target, source = (builder.inttoptr(v, octet) for v in given[:2])
+        cgutils.raw_memcpy(builder, target, source, given[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), code
 
 
 @part

@@ -38,7 +38,7 @@ def padded(sizes: Sizes) -> tuple[int, int]:
 
 
 def area(sizes: Sizes) -> int:
-    """int16 (or narrower): what a layer reads, padded, in the type of the micro-kernel."""
+    """What a layer reads, padded, in the type of the micro-kernel (int16 if depthwise)."""
     lines, line = padded(sizes)
     samples = sizes[12] if is_joined(sizes) else 1
     return samples * lines * line + ROWS * sizes[9] * sizes[2]
@@ -55,28 +55,40 @@ def packed_back(sizes: Sizes) -> int:
     return sizes[6] * max(scattered, whole(sizes[2], COLUMNS) * whole(sizes[7] * sizes[5], 2))
 
 
+def is_neighbourly(sizes: Sizes) -> bool:
+    """Whether errors go back as a convolution with the reversed kernel, without scattering."""
+    height, width, _, out_h, out_w, _, kh, kw, sh, sw, top, left, _ = sizes
+    small = top < kh and left < kw and out_h <= height + top and out_w <= width + left
+    return small and (sh, sw) == (1, 1) and not is_joined(sizes)
+
+
 def scaled(sizes: Sizes) -> int:
-    """int16: errors times their channel's ratio."""
-    samples = sizes[12] if is_joined(sizes) else 1
-    padded_errors = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) + ROWS
-    return max(samples * sizes[3] * sizes[4] + ROWS, padded_errors) * whole(sizes[5], 2)
+    """int16: errors times their channel's ratio; with `is_neighbourly` padded."""
+    rows = sizes[3] * sizes[4] * (sizes[12] if is_joined(sizes) else 1)
+    if is_neighbourly(sizes):
+        rows = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7])
+    return (rows + ROWS) * whole(sizes[5], 2)
 
 
 def image(sizes: Sizes) -> int:
-    """int32: one padded image of errors."""
+    """int32: one padded image of errors, int16 with `is_neighbourly`; dense layers need none."""
     lines, line = padded(sizes)
-    back = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2]  # int16, with errors around
-    return max(lines * line, back // 2 + ROWS * COLUMNS)
+    if not is_neighbourly(sizes):
+        return lines * line
+    return (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2] // 2 + ROWS * COLUMNS
 
 
 def turned_image(sizes: Sizes) -> int:
-    """int16 (or narrower): an image channel by channel, lines by the remainder of their stride."""
+    """In that type: an image channel by channel, lines by the remainder of their stride.
+
+    Behind it two lines of joined pixels.
+    """
     height, width, channels, _, _, _, _, _, _, stride, _, _, samples = sizes
-    plane = samples * height * width + STEP
+    lines, line = 1, samples * height * width + STEP
     if not is_joined(sizes):
-        lines, line = padded(sizes)
-        plane = lines * stride * (whole(line // channels, stride) // stride + STEP)
-    return (channels + ROWS) * plane
+        lines, numbers = padded(sizes)
+        line = whole(numbers // channels, stride) + STEP * stride
+    return (channels + ROWS) * lines * line + 2 * line * channels + 3 * SLACK
 
 
 def packed_errors(sizes: Sizes) -> int:
@@ -94,7 +106,7 @@ def learning(sizes: Sizes) -> int:
 
 
 def turned_errors(sizes: Sizes) -> int:
-    """int16 (or narrower): errors of a dense layer, output by output."""
+    """In that type, uint8 standing for int8: errors of a dense layer, output by output."""
     return (sizes[5] + ROWS) * whole(sizes[12], STEP)
 
 

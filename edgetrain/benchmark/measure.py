@@ -36,7 +36,7 @@ def _ours(given: Subject, ops: ModuleType) -> Call:
     compiled = program(given.model, len(given.codes), ops)
     if compiled is None:
         return lambda: infer(given.model, given.codes, ops)
-    return lambda: compiled(given.model, given.codes)
+    return compiled.bound(given.model, given.codes)[0]
 
 
 def kernels(ops: ModuleType, rounds: int, threads: int) -> Iterator[Record]:

@@ -35,12 +35,14 @@ class Network:
         model: the network; its weights do not matter.
         layout: of the block of parameters.
         samples: seen at a time.
+        area: type of activations and errors as the machine's micro-kernel reads them.
     """
 
     builder: Builder
     model: Model
     layout: Layout
     samples: int
+    area: Any
     constants: dict[Any, Buffer] = field(default_factory=dict)
 
     @property
@@ -111,6 +113,11 @@ def is_known(graph: Graph) -> bool:
 
 def area(net: Network, geometry: tuple[int, ...]) -> Buffer:
     """Return room for what a layer reads, padded."""
+    return net.builder.array(rooms.area(geometry), net.area)
+
+
+def centred_area(net: Network, geometry: tuple[int, ...]) -> Buffer:
+    """Return room for what a depthwise layer reads, padded, its zero point taken off."""
     return net.builder.array(rooms.area(geometry), np.int16)
 
 
@@ -139,27 +146,29 @@ def pack(net: Network, node: Node, source: Parameters, is_block: bool) -> Packed
 def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     """Compute a node with weights; return its int8 result."""
     geometry, scheme = net.geometry(node), net.model.scheme
+    depthwise = is_depthwise(net.graph, node)
     multiplier, shift = scheme.requantize[node.name]
     low, high = scheme.output_limits[node.name]
     y = net.value(node.name)
     net.builder.emit(
-        "channels" if is_depthwise(net.graph, node) else "layer", geometry,
+        "channels" if depthwise else "layer", geometry,
         x=x, zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
         multiplier=net.constant(("multiplier", node.name), multiplier),
         shift=net.constant(("shift", node.name), shift), y_zero=net.zero(node.name),
-        low=low, high=high, area=area(net, geometry), y=y,
+        low=low, high=high,
+        area=(centred_area if depthwise else area)(net, geometry), y=y,
     )  # fmt: skip
     return y
 
 
 def sums(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     """Compute a node with weights as int32 sums."""
-    geometry = net.geometry(node)
+    geometry, depthwise = net.geometry(node), is_depthwise(net.graph, node)
     y = net.builder.array(net.samples * net.size(node.name), np.int32)
     net.builder.emit(
-        "channel_sums" if is_depthwise(net.graph, node) else "sums", geometry, x=x,
+        "channel_sums" if depthwise else "sums", geometry, x=x,
         zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
-        area=area(net, geometry), y=y,
+        area=(centred_area if depthwise else area)(net, geometry), y=y,
     )  # fmt: skip
     return y
 

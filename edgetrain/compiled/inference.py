@@ -47,7 +47,9 @@ class Inference:
             w, b = model.params[node.name]
             arrays |= {f"node/{node.name}/w": w, f"node/{node.name}/b": b}
         self._layout = Layout(arrays)
-        self._program = Program(_write(model, samples, as_logits, self._layout), ops)
+        self._program = Program(
+            _write(model, samples, as_logits, self._layout, ops.machine.AREA), ops
+        )
         self._known: Callable[[], Model | None] = lambda: None
         self._shape = model.graph.shapes[model.graph.output.name]
         self._dtype: Any = np.int8
@@ -61,7 +63,20 @@ class Inference:
 
     def __call__(self, model: Model, x: Int8) -> Ints:
         """Return the results of int8 samples (batch, *input_shape)."""
-        out = np.empty((len(x), *self._shape), self._dtype)
+        out: Ints = np.empty((len(x), *self._shape), self._dtype)
+        self._lay_out_and_run(model, x, out)
+        return out
+
+    def bound(self, model: Model, x: Int8) -> tuple[Callable[[], object], Ints]:
+        """Return a call that runs on x again and again, and the array that it fills.
+
+        Neither samples nor results are copied in Python: what an interpreter's ``invoke`` is.
+        """
+        out: Ints = np.empty((len(x), *self._shape), self._dtype)
+        self._lay_out_and_run(model, x, out)
+        return self._program.bound(x, out), out
+
+    def _lay_out_and_run(self, model: Model, x: Int8, out: Ints) -> None:
         is_known = self._known() is model
         block = NOTHING
         if not is_known:
@@ -71,13 +86,12 @@ class Inference:
             )  # fmt: skip
             self._known = weakref.ref(model)
         self._program.run(block, NOTHING, x, out, is_prepared=is_known)
-        return out
 
 
-def _write(model: Model, samples: int, as_logits: bool, layout: Layout) -> Builder:
+def _write(model: Model, samples: int, as_logits: bool, layout: Layout, area: Any) -> Builder:
     """Write the program."""
     builder = Builder()
-    net = Network(builder, model, layout, samples)
+    net = Network(builder, model, layout, samples, area)
     with builder.each(samples):
         weights = {n.name: pack(net, n, net.parameters(n), True) for n in model.graph.trainable}
         values = {INPUT: take_input(net)}

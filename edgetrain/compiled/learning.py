@@ -9,7 +9,7 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import Ints
 from edgetrain.compiled.builder import Buffer, Operand, Place
-from edgetrain.compiled.forward import Network, area, is_depthwise
+from edgetrain.compiled.forward import Network, centred_area, is_depthwise
 from edgetrain.graph import Node
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.settings import FULL_RATE, Settings
@@ -151,10 +151,10 @@ class Learning:
         self.clear(acc_w, 4 * count, False)
         if depthwise:
             builder.emit("grad_w_channels", geometry, x=x, e=error.e, zero=zero,
-                         area=area(self.net, geometry), y=acc_w)  # fmt: skip
+                         area=centred_area(self.net, geometry), y=acc_w)  # fmt: skip
         else:
             builder.emit("grad_w", geometry, x=x, e=error.e, zero=zero, y=acc_w,
-                         area=builder.array(rooms.turned_image(geometry), np.int16),
+                         area=builder.array(rooms.turned_image(geometry), self.net.area),
                          packed=builder.array(rooms.packed_errors(geometry)))  # fmt: skip
         self._sums[key] = Sums(acc_w, acc_b, error.exponent)
         self._later(key, (*geometry[:2], inputs, *geometry[3:]), zero, depthwise, limit, rate)
@@ -185,7 +185,7 @@ class Learning:
         builder = self.net.builder
         builder.emit(
             "learn_dense", geometry, x=x, e=error.e, zero=zero, acc_b=acc_b,
-            turned=builder.array(rooms.turned_errors(geometry), np.int16),
+            turned=builder.array(rooms.turned_errors(geometry), self.net.area),
             packed=builder.array(rooms.packed_inputs(geometry)),
             exponent=error.exponent, limit=limit, rate=rate,
             room=builder.array(rooms.learning(geometry)), **self.target(key),
@@ -198,8 +198,10 @@ class Learning:
         ratio = net.constant(("ratio", node.name), net.model.scheme.ratios[node.name][0], np.int16)
         source = net.parameters(node)
         y = net.builder.array(net.samples * net.size(node.inputs[0]), np.int32)
-        image = net.builder.array(rooms.image(geometry), np.int32)
-        if is_depthwise(net.graph, node):
+        depthwise = is_depthwise(net.graph, node)
+        needs_none = rooms.is_joined(geometry) and not depthwise
+        image = net.builder.array(1 if needs_none else rooms.image(geometry), np.int32)
+        if depthwise:
             packed = net.builder.array(node.n_out * geometry[6] * geometry[7])
             bias = net.builder.array(node.n_out, np.int32)
             net.builder.prepare("pack_channels", geometry, is_block=1, w=source.w, b=source.b,

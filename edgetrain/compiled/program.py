@@ -1,12 +1,14 @@
 """Programs ready to run: memory, table, and what they are given."""
 
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from edgetrain.arithmetic.instructions import GIVEN
-from edgetrain.arithmetic.rounding import Ints
+from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.compiled.block import Bytes
 from edgetrain.compiled.builder import ALIGNMENT, Builder, resolve
 
@@ -39,15 +41,26 @@ class Program:
         self.given = np.zeros(len(GIVEN), np.int64)
         self._places = np.zeros(6, np.int64)
 
-    def run(self, old: Bytes, new: Bytes, x: Ints, out: Ints = NOTHING,
+    def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints = NOTHING,
             targets: Ints = NO_TARGETS, is_prepared: bool = False) -> None:  # fmt: skip
         """Run on the samples x, int8; out is filled with bytes, whatever its type.
 
         With is_prepared the rows before the first loop are left out.
         """
+        flat, raw = self._flat(x, out)
+        table = self._body if is_prepared else self._whole
+        self._machine.run(table, old, new, flat, raw, targets, self.given, self._places)
+
+    def bound(self, x: Int8, out: Ints) -> Callable[[], object]:
+        """Return a call that runs the rows after the preparations on these very arrays."""
+        flat, raw = self._flat(x, out)
+        given = (NOTHING, NOTHING, flat, raw, NO_TARGETS, self.given, self._places)
+        return partial(self._machine.run, self._body, *given)
+
+    def _flat(self, x: Int8, out: Ints) -> tuple[Int8, Int8]:
+        """Note the batch, and return samples and results as the machine takes them."""
         given = self.given
         given[0], given[4], given[5] = len(x), 0, 0
-        flat = np.ascontiguousarray(x, np.int8).reshape(-1)
-        raw = out.reshape(-1).view(np.int8)
-        table = self._body if is_prepared else self._whole
-        self._machine.run(table, old, new, flat, raw, targets, given, self._places)
+        if not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        return x.reshape(-1), out.reshape(-1).view(np.int8)

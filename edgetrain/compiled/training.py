@@ -96,7 +96,8 @@ class Trainer:
     def _write(self, model: Model, state: State, batch: int, write: Write) -> Program:
         whole = not is_convolutional(model.graph)
         builder = Builder()
-        net = Network(builder, model, self._layout, batch if whole else 1)
+        area = self._ops.machine.AREA
+        net = Network(builder, model, self._layout, batch if whole else 1, area)
         write(Learning(net, self._settings, state.tensors, batch, whole))
         return Program(builder, self._ops)
 
@@ -115,9 +116,13 @@ def _arrays(model: Model, state: State) -> dict[str, Ints]:
 
 def can_run(model: Model, settings: Settings, ops: ModuleType) -> bool:
     """Whether a program can take the steps of a network with these settings."""
-    if machine_of(ops) is None or settings.momentum_bits or not is_known(model.graph):
+    if machine_of(ops) is None or settings.momentum_bits:
         return False
-    return all(node.op != "activation" for node in model.graph.nodes)
+    known = model.scheme.programs
+    if "can learn" not in known:
+        smooth = any(node.op == "activation" for node in model.graph.nodes)
+        known["can learn"] = is_known(model.graph) and not smooth
+    return bool(known["can learn"])
 
 
 def step(
