@@ -23,9 +23,9 @@ def jit(function: Callable[..., Any]) -> Callable[..., Any]:
     return _kept(lambda **how: njit(**how)(function))
 
 
-def address(function: Callable[..., Any], signature: Any) -> int:
-    """Compile a function for callers that know its address; keep the result likewise."""
-    return int(_kept(lambda **how: cfunc(signature, **how)(function)).address)
+def callable_by_address(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile a function for callers that know its address, which is good while this lives."""
+    return _kept(lambda **how: cfunc(signature, **how)(function))
 
 
 def _kept(compiled: Callable[..., Any]) -> Any:

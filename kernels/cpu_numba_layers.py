@@ -6,7 +6,7 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.layers import Window
 from edgetrain.arithmetic.rounding import Int8, Int16, Int32, Ints
 from edgetrain.kernels.cpu_numba_gemm import ADDED
-from edgetrain.kernels.cpu_numba_single import execute, need, ready, room
+from edgetrain.kernels.cpu_numba_single import execute, need, ready, room, with_slack
 
 POINT = Window((1, 1), (1, 1), (0, 0, 0, 0))
 """A dense layer is a convolution of one pixel."""
@@ -79,7 +79,7 @@ def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
         x = np.repeat(x, n_out // channels, axis=3)
         sizes, taps = _sizes(x.shape, n_out, window), np.zeros((*shape[1:3], n_out), np.int32)
         area = room(rooms.area(sizes), np.int16)
-        execute("grad_w_channels", sizes, batch=len(x), x=ready(x, np.int8), e=ready(e, np.int8),
+        execute("grad_w_channels", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e),
                 zero=zero, area=area, y=taps)  # fmt: skip
         return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(shape)
     inputs, errors = (np.split(a, window.groups, axis=3) for a in (x, e))
@@ -93,7 +93,7 @@ def _grad_w(x: Int8, e: Int8, zero: int, window: Window) -> Int32:
     sizes = _sizes(x.shape, n_out, window)
     out = np.zeros((*window.kernel, x.shape[3], n_out), np.int32)
     area = room(rooms.turned_image(sizes), np.int16)
-    execute("grad_w", sizes, batch=len(x), x=ready(x, np.int8), e=ready(e, np.int8), zero=zero,
+    execute("grad_w", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e), zero=zero,
             area=area, packed=room(rooms.packed_errors(sizes)), y=out)  # fmt: skip
     out -= np.int32(zero + ADDED) * e.sum(axis=(0, 1, 2), dtype=np.int32)
     return np.ascontiguousarray(out.transpose(3, 0, 1, 2))
@@ -126,7 +126,7 @@ def _grad_x(e: Int8, w: Int8, ratio: Int16, shape: tuple[int, ...], window: Wind
     """Error of the input of one group, or of a depthwise layer with a channel an output."""
     sizes = _sizes(shape, len(w), window)
     out, image = np.empty(shape, np.int32), room(rooms.image(sizes), np.int32)
-    given = {"e": ready(e, np.int8), "ratio": ready(ratio, np.int16), "image": image, "y": out}
+    given = {"e": with_slack(e), "ratio": ready(ratio, np.int16), "image": image, "y": out}
     w = ready(w, np.int8)
     if name == "grad_x":
         packed = room(rooms.packed_back(sizes))

@@ -16,7 +16,7 @@ from edgetrain.kernels import cpu_numba_machine_errors as errors
 from edgetrain.kernels import cpu_numba_machine_layers as layers
 from edgetrain.kernels import cpu_numba_machine_signs as signs
 from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE
-from edgetrain.kernels.cpu_numba_jit import address, jit
+from edgetrain.kernels.cpu_numba_jit import callable_by_address, jit
 from edgetrain.kernels.cpu_numba_memory import GIVEN, NEW, OLD, OUT, SIGNATURE, TARGETS, X, call
 
 EACH = 0
@@ -27,12 +27,15 @@ AREA = LEFT_TYPE
 
 
 @cache
+def _compiled(name):
+    """Compile an instruction, and keep it."""
+    function = next(f for m in (layers, errors, signs, learn) if (f := getattr(m, name, None)))
+    return callable_by_address(function, SIGNATURE)
+
+
 def instruction(name):
     """Return the address of an instruction, which is compiled if need be."""
-    if name == "each":
-        return EACH
-    function = next(f for m in (layers, errors, signs, learn) if (f := getattr(m, name, None)))
-    return address(function, SIGNATURE)
+    return EACH if name == "each" else _compiled(name).address
 
 
 def assemble(rows):

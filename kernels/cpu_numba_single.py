@@ -19,6 +19,13 @@ def ready(a: Ints, dtype: Any) -> Ints:
     return np.ascontiguousarray(a, dtype)
 
 
+def with_slack(a: Ints) -> Ints:
+    """Return the int8 numbers of a with room behind them that kernels may read."""
+    held = room(a.size)
+    held[: a.size] = a.reshape(-1)
+    return held
+
+
 def need(name: str, a: Ints, shape: tuple[int, ...]) -> None:
     """Stop before a loop would leave an array: compiled code does not check its indices."""
     if a.shape != shape:

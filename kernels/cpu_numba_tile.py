@@ -175,7 +175,8 @@ class Writer:
         """
         builder = self.builder
         narrow = ir.VectorType(I8, self.lanes)
-        zero, low, high = (self.spread(builder.trunc(v, I32)) for v in (zero, low, high))
+        limits = (builder.sub(v, zero) for v in (low, high))  # what is clipped has no zero point
+        zero, low, high = (self.spread(builder.trunc(v, I32)) for v in (zero, *limits))
         for n in range(self.shape.vectors):
             biases, multipliers, shifts = (
                 self.load(builder.add(base, I64(4 * n * self.lanes)), self.vector)
@@ -191,10 +192,10 @@ class Writer:
                 moved = builder.add(first, builder.ashr(first, self.splat(31)))
                 half = builder.add(builder.ashr(moved, right), self.splat(1))
                 rounded = builder.ashr(half, self.splat(1))
-                result = builder.add(builder.select(is_right, rounded, first), zero)
+                result = builder.select(is_right, rounded, first)
                 result = builder.select(builder.icmp_signed("<", result, low), low, result)
                 result = builder.select(builder.icmp_signed(">", result, high), high, result)
-                line[n] = builder.trunc(result, narrow)
+                line[n] = builder.trunc(builder.add(result, zero), narrow)
 
     def halves(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Return the even and the odd int32 lanes as int64."""

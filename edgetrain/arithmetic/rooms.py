@@ -59,7 +59,7 @@ def is_neighbourly(sizes: Sizes) -> bool:
     """Whether errors go back as a convolution with the reversed kernel, without scattering."""
     height, width, _, out_h, out_w, _, kh, kw, sh, sw, top, left, _ = sizes
     small = top < kh and left < kw and out_h <= height + top and out_w <= width + left
-    return small and (sh, sw) == (1, 1) and not is_joined(sizes)
+    return small and (sh, sw) == (1, 1)
 
 
 def scaled(sizes: Sizes) -> int:

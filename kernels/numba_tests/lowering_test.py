@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -12,6 +13,10 @@ pytest.importorskip("numba", reason="Numba is not installed")
 from llvmlite import binding, ir
 from numba.core.registry import cpu_target
 
+from edgetrain import fixed
+from edgetrain.arithmetic import rooms
+from edgetrain.arithmetic.rounding import INT32_MAX
+from edgetrain.kernels.cpu_numba_single import NO_BLOCK, execute, room
 from edgetrain.kernels.cpu_numba_target import Shape, choose, current
 from edgetrain.kernels.cpu_numba_tile import I64, write_tile
 from edgetrain.kernels.numba_tests import check
@@ -124,9 +129,67 @@ def test_every_layer_of_the_architectures_here(name):
 
 
 def test_the_tiles_fit_what_programs_make_room_for():
-    from edgetrain.arithmetic import rooms
-
     target = current()
     for shape in target[2:]:
         assert shape.rows <= rooms.ROWS
         assert shape.vectors * target.lanes <= rooms.COLUMNS
+
+
+def accumulators(multiplier, shift):
+    """Numbers around the ties of both roundings, and the largest."""
+    limit = INT32_MAX >> max(shift, 0)
+    halves = [k << max(-shift - 1, 0) for k in range(-150, 151)]
+    near = [(h << 31) // (multiplier << max(shift, 0)) + d for h in halves for d in range(-2, 3)]
+    every = np.array([*near, *range(-600, 600), limit, -limit, -limit - 1], object)
+    return every[(every >= -limit - 1) & (every <= limit)].astype(np.int32)
+
+
+@pytest.mark.parametrize("rows", [1, 6, 8, 16])
+@pytest.mark.parametrize("shift", [-31, -12, -7, -3, -2, -1, 0, 3])
+def test_a_fused_layer_rounds_every_tie_as_requantize(rows, shift):
+    for multiplier in (2**30, 2**30 + 1, 1518500250, 2**31 - 1):
+        acc = accumulators(multiplier, shift)
+        for columns in (len(acc), 32, 16, 10):
+            biases = acc[: len(acc) // columns * columns][-columns:]
+            for limits in [(0, -128, 127), (3, 3, 100), (-128, -128, 127)]:
+                got = fused(biases, multiplier, shift, rows, *limits)
+                wanted = fixed.requantize(biases, multiplier, shift, *limits)
+                np.testing.assert_array_equal(got, np.tile(wanted, (rows, 1)))
+
+
+def fused(biases, multiplier, shift, rows, zero, low, high):
+    """Compute a dense layer of zeros, whose sums are its biases."""
+    count = len(biases)
+    sizes = (1, 1, 4, 1, 1, count, 1, 1, 1, 1, 0, 0, rows)
+    packed, bias = (room(rooms.whole(count, 64) * k, kind) for k, kind in ((4, "i1"), (1, "i4")))
+    scales = [room(rooms.whole(count, 64), np.int32) for _ in range(2)]
+    scales[0][:], scales[1][:] = multiplier, shift
+    execute("pack", sizes, is_block=0, w=np.zeros((count, 4), np.int8), b=biases, zero=0,
+            packed=packed, bias=bias)  # fmt: skip
+    x, y = np.zeros((rows, 4), np.int8), room(rows * count)
+    area = room(rooms.area(sizes), np.int16)
+    execute("layer", sizes, batch=rows, x=x, zero=0, packed=packed, bias=bias, multiplier=scales[0],
+            shift=scales[1], y_zero=zero, low=low, high=high, area=area, y=y)  # fmt: skip
+    return y[: rows * count].reshape(rows, count)
+
+
+@pytest.mark.parametrize("shift", [-31, -12, -3, -1, 0])
+def test_errors_are_scaled_as_scale_error_at_every_tie(shift):
+    for multiplier in (2**30, 1518500250, 2**31 - 1):
+        acc = accumulators(multiplier, shift)
+        for part in (acc, acc[::97][:16].copy(), acc[3:22].copy(), acc[5:6].copy()):
+            e, exponent = np.zeros(len(part) + 64, np.int8), np.zeros(1, np.int64)
+            table, watch = np.array([-shift, 0], np.int32), np.array([0, -1])
+            execute(
+                "scale", x=part, size=len(part), multiplier=multiplier, shift=0, limit=99,
+                table=table.ctypes.data - machine_base(), watch=watch, exponent=exponent,
+                y_exponent=exponent, y=e,
+            )  # fmt: skip
+            wanted, peak = fixed.scale_error(part, multiplier, shift)
+            np.testing.assert_array_equal(e[: len(part)], wanted)
+            assert watch.tolist() == [-shift, peak]
+
+
+def machine_base():
+    """Where `execute` lets the block of parameters start."""
+    return NO_BLOCK.ctypes.data
