@@ -49,11 +49,11 @@ def requantize(row, first, count, places):
 
 
 @part
-def record(loss, i, place, sign, given):
-    """Add a sample's loss to the metric (not with sign 0), or to a pair's difference."""
-    if place < 0:
-        given[LOSS] += sign * loss
-    else:
+def record(loss, i, place, sign, counts, given):
+    """Add a sample's loss to the metric if it counts, and to a difference if there is one."""
+    if counts:
+        given[LOSS] += loss
+    if place >= 0:
         own = longs(place + 8 * i, 1)
         own[0] = loss if sign > 0 else own[0] - loss
 
@@ -68,7 +68,7 @@ def cross_entropy(row, first, count, places):
     for i in range(count):
         logits = ints(r[P] + 4 * i * width, width)
         loss = losses.cross_entropy(logits, labels[first + i], error)
-        record(loss, first + i, r[P + 3], r[P + 4], given)
+        record(loss, first + i, r[P + 3], r[P + 4], r[P + 5], given)
         if place >= 0:
             e = codes(place + i * width, width)
             for c in range(width):
@@ -87,7 +87,7 @@ def squared_error(row, first, count, places):
         target = targets[(first + i) * width : (first + i + 1) * width]
         error = ints(r[P + 2] + 4 * i * width, width)
         loss = losses.squared_error(output, target, error)
-        record(loss, first + i, r[P + 3], r[P + 4], given)
+        record(loss, first + i, r[P + 3], r[P + 4], r[P + 5], given)
 
 
 def scale(row, first, count, places):

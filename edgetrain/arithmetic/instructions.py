@@ -44,9 +44,9 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "look_up": ("x", "table", "size", "y"),
     "centre": ("x", "zero", "bits", "size", "y"),
     "logits": ("x", "multiplier", "shift", "width", "y"),
-    # losses: of the clean pass, or added with a sign to the differences of a pair of passes
-    "cross_entropy": ("x", "width", "e", "difference", "sign"),
-    "squared_error": ("x", "width", "e", "difference", "sign"),
+    # losses: added to the metric if they count, and with a sign to the differences of two passes
+    "cross_entropy": ("x", "width", "e", "difference", "sign", "counts"),
+    "squared_error": ("x", "width", "e", "difference", "sign", "counts"),
     # errors: int32 sums to int8 by the delayed exponent of a row of the table
     "scale": ("x", "size", "multiplier", "shift", "limit", "table", "watch", "exponent",
               "y_exponent", "y"),

@@ -65,7 +65,7 @@ def is_neighbourly(sizes: Sizes) -> bool:
 def scaled(sizes: Sizes) -> int:
     """int16: errors times their channel's ratio; with `is_neighbourly` padded."""
     rows = sizes[3] * sizes[4] * (sizes[12] if is_joined(sizes) else 1)
-    if is_neighbourly(sizes):
+    if is_neighbourly(sizes) and not is_joined(sizes):
         rows = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7])
     return (rows + ROWS) * whole(sizes[5], 2)
 

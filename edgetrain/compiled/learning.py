@@ -105,15 +105,14 @@ class Learning:
             wants_error: whether the error is used.
         """
         builder, width = self.net.builder, self.net.graph.output_size
-        sign = sign if counts or difference != -1 else 0
         if self.settings.loss == "squared_error":
             acc = builder.array(self.net.samples * width, np.int32)
             builder.emit("squared_error", x=outputs, width=width, e=acc, difference=difference,
-                         sign=sign)  # fmt: skip
+                         sign=sign, counts=int(counts))  # fmt: skip
             return self.scale(self.row(name, 2), acc, width, ONE, self.fixed_exponent(-LOGIT_BITS))
         e = builder.array(self.net.samples * width)
         builder.emit("cross_entropy", x=outputs, width=width, e=e if wants_error else -1,
-                     difference=difference, sign=sign)  # fmt: skip
+                     difference=difference, sign=sign, counts=int(counts))  # fmt: skip
         return Error(e, self.fixed_exponent(PROBABILITY_EXPONENT))
 
     def clear(self, buffer: Buffer, size: int, now: bool) -> None:

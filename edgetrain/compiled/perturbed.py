@@ -37,24 +37,18 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
         queries: pairs of passes.
         uses_sign: whether only the signs of differences count.
         exact: whether the last layer learns from its exact error.
+
+    The loss is that of the clean pass; without one it is the sum over all perturbed passes.
     """
     net, last = learning.net, learning.net.graph.output
     differences = net.builder.state([0] * queries * learning.batch)
+    has_clean_pass = space == "activity" or exact
     for query in range(queries):
         for sign in (1, -1):
-            _pass(learning, space, nodes, query, queries, sign, differences)
+            _pass(learning, space, nodes, query, queries, sign, differences, not has_clean_pass)
     given = {"queries": queries, "capacity": learning.batch, "uses_sign": int(uses_sign)}
-    with net.builder.each(net.samples):
-        values: Values = {INPUT: take_input(net)}
-        weights = _packed(net)
-        for node in net.graph.nodes:
-            values[node.name] = result = node_result(net, node, values, weights)
-            if node in nodes and space == "activity":
-                error = _estimate(learning, node, result, {"difference": differences, **given})
-                _learn(learning, node, values, error)
-        error = learning.loss(last.name, logits(net, result), counts=True)
-        if exact:
-            _learn(learning, last, values, error)
+    if has_clean_pass:
+        _clean_pass(learning, space, nodes, exact, {"difference": differences, **given})
     if space == "weight":
         for node in nodes:
             where = learning.target(f"node/{node.name}")
@@ -67,12 +61,28 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
     learning.conclude(frozenset(trained))
 
 
+def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bool,
+                given: Mapping[str, Operand]) -> None:  # fmt: skip
+    """Run the network as it is; let perturbed nodes learn in activity space, and an exact head."""
+    net, last = learning.net, learning.net.graph.output
+    with net.builder.each(net.samples):
+        values: Values = {INPUT: take_input(net)}
+        weights = _packed(net)
+        for node in net.graph.nodes:
+            values[node.name] = result = node_result(net, node, values, weights)
+            if node in nodes and space == "activity":
+                _learn(learning, node, values, _estimate(learning, node, result, given))
+        error = learning.loss(last.name, logits(net, result), counts=True)
+        if exact:
+            _learn(learning, last, values, error)
+
+
 def _packed(net: Network) -> dict[str, Packed]:
     return {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
 
 
 def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, queries: int,
-          sign: int, differences: Buffer) -> None:  # fmt: skip
+          sign: int, differences: Buffer, counts: bool) -> None:  # fmt: skip
     """Run the network with all nodes perturbed, and keep the losses."""
     net = learning.net
     way = {"sign": sign, "query": query, "queries": queries}
@@ -91,7 +101,7 @@ def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, que
                 result = node_result(net, node, values, weights)
             values[node.name] = result
         learning.loss(
-            net.graph.output.name, logits(net, result), counts=False, sign=sign,
+            net.graph.output.name, logits(net, result), counts=counts, sign=sign,
             difference=Place(differences, 8 * query * learning.batch), wants_error=False,
         )  # fmt: skip
 

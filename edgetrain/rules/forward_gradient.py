@@ -157,7 +157,10 @@ class ForwardGradient:
             nodes = self.perturbed(model)
             perturbed.write(learning, self.space, nodes, self.queries, self.uses_sign, exact)
 
-        return training.step(model, state, settings, x, y, ops, seed, self, write)
+        model, state, metrics = training.step(model, state, settings, x, y, ops, seed, self, write)
+        if self.space == "weight" and self.head == "same":
+            metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
+        return model, state, metrics
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""
