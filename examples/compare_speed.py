@@ -9,7 +9,7 @@ rounds in which all candidates ran in turn: how many times faster edgetrain is, 
 from tables import RESULTS, put
 
 from edgetrain import kernels
-from edgetrain.benchmark.measure import GROUPS, Record
+from edgetrain.benchmark.measure import GROUPS, How, Record
 
 ROUNDS = 60
 THREADS = 1
@@ -43,10 +43,9 @@ def sizes(records: list[Record]) -> list[str]:
 
 
 def main() -> None:
-    ops = kernels.load("numba")
     lines: list[str] = []
     for group, measure in GROUPS.items():
-        records = list(measure(ops, ROUNDS, THREADS))
+        records = list(measure(How(kernels.load("numba"), ROUNDS, THREADS)))
         lines += sizes(records) if group == "memory" else times(group, records)
         lines.append("")
         print("\n".join(lines[-len(records) - 3 :]), flush=True)

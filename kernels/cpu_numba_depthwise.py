@@ -27,6 +27,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
+from edgetrain.kernels.cpu_numba_vectors import weigh_vector
 
 PIXELS = 5
 finish_channels = make_tile(Shape(PIXELS, 1), LANES, "each", finish=True)
@@ -202,6 +203,21 @@ def reverse(taps, g):
 
 
 @part
+def weigh_pixels(e, start, count, width, ratio, target, at):
+    """Multiply the errors of pixels that follow each other by their channels' ratios, to int16."""
+    if width % LANES == 0:
+        source, place = e.ctypes.data + start, target.ctypes.data + 2 * at
+        for j in range(0, count * width, width):
+            for t in range(0, width, LANES):
+                weigh_vector(source + j + t, ratio.ctypes.data + 2 * t, place + 2 * (j + t))
+        return
+    for j in range(0, count * width, width):
+        error, own = e[start + j : start + j + width], target[at + j : at + j + width]
+        for t in range(width):
+            own[t] = I16(I16(error[t]) * ratio[t])
+
+
+@part
 def back_to_neighbours(e, g, taps, ratio, image, out):
     """Send errors back through stride 1: a convolution with the reversed kernel."""
     channels, line = g[C], (g[W] + g[KW] - 1) * g[C]
@@ -210,12 +226,8 @@ def back_to_neighbours(e, g, taps, ratio, image, out):
         area[t] = 0
     top, left = g[KH] - 1 - g[TOP], g[KW] - 1 - g[LEFT]
     for i in range(g[OH]):
-        for j in range(g[OW]):
-            at = (i * g[OW] + j) * channels
-            error, at = e[at : at + channels], (top + i) * line + (left + j) * channels
-            target = area[at : at + channels]
-            for c in range(channels):
-                target[c] = I16(I16(error[c]) * ratio[c])
+        start = i * g[OW] * channels
+        weigh_pixels(e, start, g[OW], channels, ratio, area, (top + i) * line + left * channels)
     for first in range(0, channels, LANES):
         count = min(LANES, channels - first)
         aside = np.empty(PIXELS * LANES, np.int32)

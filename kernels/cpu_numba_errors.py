@@ -7,7 +7,7 @@ a convolution with the reversed kernel; else products are added to the pixels th
 
 import numpy as np
 
-from edgetrain.kernels.cpu_numba_depthwise import crop, padded_line
+from edgetrain.kernels.cpu_numba_depthwise import crop, padded_line, weigh_pixels
 from edgetrain.kernels.cpu_numba_gemm import (
     I16,
     I32,
@@ -92,11 +92,8 @@ def grad_x_neighbours(e, samples, g, packed, ratio, area, out):
     for n in range(samples):
         for i in range(g[OH]):
             start = (n * g[OH] + i) * g[OW] * g[N]
-            target = area[(top + i) * line + left * g[N] :]
-            for j in range(g[OW]):
-                error, own = e[start + j * g[N] : start + (j + 1) * g[N]], target[j * g[N] :]
-                for t in range(error.size):
-                    own[t] = I16(I16(error[t]) * ratio[t])
+            at = (top + i) * line + left * g[N]
+            weigh_pixels(e, start, g[OW], g[N], ratio, area, at)
         for block in range(-(-g[C] // width)):
             count = min(width, g[C] - block * width)
             b = packed.ctypes.data + block * g[KH] * steps * width * PAIR
@@ -163,6 +160,9 @@ def back_tile(which, a, row, segment, segments, b, steps, c, c_row, rows):
 def scale_rows(e, ratio, n_out, scaled):
     """Multiply errors (rows, n_out) by their channel's ratio; rows of pairs."""
     size = -(-n_out // PAIR) * PAIR
+    if size == n_out:
+        weigh_pixels(e, 0, e.size // n_out, n_out, ratio, scaled, 0)
+        return
     for i in range(e.size // n_out):
         source, target = e[i * n_out : (i + 1) * n_out], scaled[i * size : (i + 1) * size]
         for t in range(n_out):

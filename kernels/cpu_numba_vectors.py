@@ -103,6 +103,21 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
 
 
 @intrinsic
+def weigh_vector(typing, e, ratio, out):
+    """Multiply LANES int8 errors by int16 ratios; all three are addresses."""
+
+    def code(context, builder, signature, given):
+        e, ratio, out = given
+        writer = _writer(builder)
+        wide = ir.VectorType(I16, LANES)
+        errors = builder.sext(writer.load(e, ir.VectorType(I8, LANES)), wide)
+        writer.store(builder.mul(errors, writer.load(ratio, wide)), out)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), code
+
+
+@intrinsic
 def join_vector(typing, first, second, third, fourth, mask, flip, out):
     """Lay LANES numbers of four rows side by side: number t of every row in one word.
 

@@ -33,9 +33,9 @@ class Subject(NamedTuple):
     codes: Int8
 
 
-def subject(real: FloatModel, batch: int) -> Subject:
+def subject(real: FloatModel, batch: int, seed: int = 0) -> Subject:
     """Quantize a network with random samples, and keep a batch of them."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     count = max(batch, CALIBRATION)
     x = rng.normal(size=(count, *real.graph.input_shape)).astype(np.float32)
     model = quantize(real, x, headroom=2.0)

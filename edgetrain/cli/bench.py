@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgetrain.benchmark.measure import GROUPS, Record
+from edgetrain.benchmark.measure import GROUPS, How, Record
 from edgetrain.benchmark.rivals import MODULES, installed
 from edgetrain.cli import options
 from edgetrain.cli.console import note, report, table
@@ -22,6 +22,7 @@ def bench(
     ] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Bursts of 3 ms a candidate.")] = 30,
     backend: options.Backend = None,
+    seed: options.Seed = 0,
     json: options.Json = False,
 ) -> None:
     """Time kernels, inference and training steps, beside torch, ONNX Runtime and LiteRT.
@@ -40,7 +41,7 @@ def bench(
     records = []
     for group in chosen:
         found = []
-        for record in GROUPS[group](ops, rounds, threads):
+        for record in GROUPS[group](How(ops, rounds, threads, seed)):
             found.append(record)
             note(f"{group}: {record['case']}")
         records += found
