@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.probabilities import PROBABILITY_SCALE, PROBABILITY_ZERO_POINT
 from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.compiled.inference import output
 from edgetrain.data import check_labels
 from edgetrain.errors import DataError
-from edgetrain.inference import output
 from edgetrain.model import Float, Model
 from edgetrain.outputs import targets_q10
 from edgetrain.rules import Rule

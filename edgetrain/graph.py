@@ -83,6 +83,14 @@ class Graph:
             raise ModelError("a graph needs at least one node, got none")
         _ = self.shapes
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """The hash of all nodes; graphs are looked up at every step."""
+        return hash((self.input_shape, self.nodes))
+
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
         """Shape of one sample of every value, by name."""

@@ -18,10 +18,11 @@ FLOORS = (
     {"graph", "scheme", "model", "settings", "idx", "npz", "dataset", "data", "history",
      "kernels"},
     {"reals", "quantize", "architectures", "inference", "blocks", "state", "step", "backward",
-     "heads", "outputs", "arena", "description", "files", "shift"},
+     "heads", "outputs", "compiled", "arena", "description", "files", "shift"},
     {"rules"},
     {"memory", "defaults", "evaluate", "watch", "train", "trial", "make_heads", "demo", "report",
      "exporters"},
+    {"benchmark"},
     {"device_tests"},
     {"cli", "__main__"},
 )  # fmt: skip

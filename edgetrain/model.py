@@ -99,6 +99,16 @@ class Model:
         """Return the model with some nodes' parameters exchanged."""
         return replace(self, params={**self.params, **params})
 
+    def stepped(self, params: Mapping[str, Weights]) -> "Model":
+        """Return the model with all parameters exchanged for those of a training step.
+
+        They are not checked: they have the shapes of the old ones, and their biases were kept
+        within `Scheme.bias_limits`.
+        """
+        new = object.__new__(Model)
+        new.__dict__.update(self.__dict__, params=params)
+        return new
+
     def quantize_input(self, x: Float) -> Int8:
         """Turn real samples into the model's int8 input codes.
 

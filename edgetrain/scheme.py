@@ -143,6 +143,11 @@ class Scheme:
         return {}
 
     @cached_property
+    def programs(self) -> dict[Any, Any]:
+        """Programs that were written for the network; see `edgetrain.compiled`."""
+        return {}
+
+    @cached_property
     def adds(self) -> Mapping[str, tuple[tuple[int, int], tuple[int, int], tuple[int, int]]]:
         """Multiplier and shift of both inputs and of the result of every add."""
         found = {}

@@ -3,6 +3,9 @@
 A backend is a module that offers every name of OPS with the signature it has in
 `edgetrain.fixed`. To add one: write ``kernels/where_tool.py``, add a line to BACKENDS, and
 ``parity_test.py`` holds it to the specification.
+
+A backend may also have a ``machine``, which runs whole steps and inference in one call; see
+`edgetrain.compiled` for what it executes and `edgetrain.kernels.cpu_numba_machine` for one.
 """
 
 from functools import cache

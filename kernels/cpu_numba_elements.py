@@ -1,17 +1,18 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""The loops of the backend "numba" over elements: scales, sums, updates.
+"""The loops of the backend "numba" over elements: scales, sums, randomness, updates.
 
-Every operation is cast to its type at once, as in `edgetrain.kernels.cpu_numba_layers`.
+Numba computes ``int32 + int32`` in 64 bits, so every operation is cast back at once; that is also
+what makes LLVM use the narrow vector instructions.
 """
 
 import numpy as np
 
-from edgetrain.kernels.cpu_numba_jit import jit
+from edgetrain.kernels.cpu_numba_jit import jit, part
 
-I64, U32 = np.int64, np.uint32
+I16, I32, I64, U32 = np.int16, np.int32, np.int64, np.uint32
 
 
-@jit
+@part
 def divide_by_power(value, exponent):
     """One number of `edgetrain.fixed.divide_by_power`, all int64."""
     mask = (I64(1) << exponent) - I64(1)
@@ -19,36 +20,62 @@ def divide_by_power(value, exponent):
     return (value >> exponent) + I64((value & mask) > threshold)
 
 
-@jit
+@part
 def rescale(acc, multiplier, shift):
     """One number of `edgetrain.fixed.rescale`, all int64."""
     left, right = max(shift, I64(0)), max(-shift, I64(0))
     return divide_by_power(((acc << left) * multiplier + I64(1 << 30)) >> I64(31), right)
 
 
-@jit
-def requantize(acc, multiplier, shift, zero_point, low, high, out):
-    """Requantize (rows, channels) into out; return the largest magnitude before clipping."""
+@part
+def requantize_rows(acc, multiplier, shift, zero_point, low, high, out):
+    """Requantize rows of channels into out; return the largest magnitude before clipping."""
+    channels = multiplier.size
     peak = I64(0)
-    for i in range(acc.shape[0]):
-        for c in range(acc.shape[1]):
-            scaled = rescale(I64(acc[i, c]), multiplier[c], shift[c])
+    for i in range(acc.size // max(channels, 1)):
+        source, target = acc[i * channels :], out[i * channels :]
+        for c in range(channels):
+            scaled = rescale(I64(source[c]), I64(multiplier[c]), I64(shift[c]))
             peak = max(peak, abs(scaled))
-            out[i, c] = np.int8(min(max(scaled + zero_point, low), high))
+            target[c] = np.int8(min(max(scaled + zero_point, low), high))
     return peak
 
 
-@jit
-def add(a, a_zero, a_scale, b, b_zero, b_scale, bits, zero, scale, low, high, out):
-    """Add flat tensors; a scale is (multiplier, shift)."""
+@part
+def scale_down(acc, multiplier, shift, out):
+    """Scale int32 errors by one factor, shift at most 0, to [-127, 127]; return their peak.
+
+    The second rounding works in int32: ``(h - (h < 0)) >> (right - 1)``, plus one, halved.
+    """
+    factor, peak = I64(multiplier), I32(0)
+    if shift == 0:
+        for i in range(acc.size):
+            scaled = I32((I64(acc[i]) * factor + I64(1 << 30)) >> I64(31))
+            peak = max(peak, I32(abs(scaled)))
+            out[i] = np.int8(min(max(scaled, I32(-127)), I32(127)))
+        return I64(peak)
+    right = I32(-shift - 1)
+    for i in range(acc.size):
+        first = I32((I64(acc[i]) * factor + I64(1 << 30)) >> I64(31))
+        moved = I32(I32(first + I32(first >> I32(31))) >> right)
+        scaled = I32(I32(moved + I32(1)) >> I32(1))
+        peak = max(peak, I32(abs(scaled)))
+        out[i] = np.int8(min(max(scaled, I32(-127)), I32(127)))
+    return I64(peak)
+
+
+@part
+def add_codes(a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift, bits, zero,
+              multiplier, shift, low, high, out):  # fmt: skip
+    """Add int8 tensors of different scales."""
     for i in range(a.size):
-        left = rescale((I64(a[i]) - a_zero) << bits, a_scale[0], a_scale[1])
-        right = rescale((I64(b[i]) - b_zero) << bits, b_scale[0], b_scale[1])
-        total = rescale(left + right, scale[0], scale[1]) + zero
+        left = rescale((I64(a[i]) - a_zero) << bits, a_multiplier, a_shift)
+        right = rescale((I64(b[i]) - b_zero) << bits, b_multiplier, b_shift)
+        total = rescale(left + right, multiplier, shift) + zero
         out[i] = np.int8(min(max(total, low), high))
 
 
-@jit
+@part
 def mix32(x):
     """One word of `edgetrain.fixed.mix32`."""
     x = U32(U32(x ^ U32(x >> U32(16))) * U32(0x7FEB352D))
@@ -56,34 +83,77 @@ def mix32(x):
     return U32(x ^ U32(x >> U32(16)))
 
 
-@jit
-def random_words(k0, k1, out):
-    """Fill out with the words 0, 1, ... of a stream."""
+@part
+def word(k0, k1, counter):
+    """One word of a stream."""
+    return mix32(U32(mix32(U32(U32(counter) + k0)) ^ k1))
+
+
+@part
+def stream_key(seed, step, tensor, purpose):
+    """The key of `edgetrain.fixed.stream_key`."""
+    a = mix32(U32(U32(seed) + U32(0x9E3779B9)))
+    a = mix32(U32(a ^ U32(step)))
+    a = mix32(U32(U32(a + U32(U32(tensor) * U32(0x85EBCA6B))) + U32(purpose)))
+    return a, mix32(U32(a ^ U32(0xC2B2AE35)))
+
+
+@part
+def fill_words(k0, k1, first, out):
+    """Fill out with the words first, first + 1, ... of a stream."""
     for i in range(out.size):
-        out[i] = mix32(U32(mix32(U32(U32(i) + k0)) ^ k1))
+        out[i] = word(k0, k1, U32(first + I64(i)))
 
 
-@jit
-def update(w, acc, multiplier, octets, shift, step_max, low, high, out):
-    """Step weights (channels, n) with the random octets of `edgetrain.fixed`; count saturations."""
-    channels, n = w.shape
+@part
+def sign(bits, lane):
+    """Return the sign of a bit of a word: 0 is 1, 1 is -1."""
+    return I32(1 - I32(I32(U32(bits >> U32(lane)) & U32(1)) << I32(1)))
+
+
+@part
+def update_row(w, acc, scale, octets, shift, step_max, low, high, out):
+    """Step weights with a multiplier and a random octet each; count saturations."""
     saturated = I64(0)
-    for c in range(channels):
-        scale = I64(multiplier[c])
-        own = octets[c * n : c * n + n]
-        for i in range(n):
-            fraction = ((I64(own[i]) << I64(24)) + I64(1 << 23)) >> I64(32 - shift)
-            step = (I64(acc[c, i]) * scale + fraction) >> I64(shift)
-            clipped = min(max(step, -step_max - 1), step_max)
-            saturated += I64(step != clipped)
-            out[c, i] = min(max(I64(w[c, i]) - clipped, low), high)
+    for i in range(w.size):
+        fraction = ((I64(octets[i]) << I64(24)) + I64(1 << 23)) >> I64(32 - shift)
+        step = (I64(acc[i]) * I64(scale[i]) + fraction) >> I64(shift)
+        clipped = min(max(step, -step_max - 1), step_max)
+        saturated += I64(step != clipped)
+        out[i] = min(max(I64(w[i]) - clipped, low), high)
     return saturated
 
 
-@jit
-def momentum(velocity, acc, decay, left, right, out):
+@part
+def momentum_row(velocity, acc, decay, left, right, out):
     """Decay a flat velocity, moved left and right first, and add acc."""
     for i in range(velocity.size):
         old = divide_by_power(I64(velocity[i]) << left, right)
         new = old - divide_by_power(old, decay) + I64(acc[i])
         out[i] = min(max(new, I64(-(2**31))), I64(2**31 - 1))
+
+
+@jit
+def requantize(acc, multiplier, shift, zero_point, low, high, out):
+    """See `requantize_rows`."""
+    return requantize_rows(acc, multiplier, shift, zero_point, low, high, out)
+
+
+@jit
+def update(w, acc, multiplier, k0, k1, shift, step_max, low, high, out):
+    """Step weights (channels, n) with the octets of a stream; count saturations."""
+    channels, n = w.shape
+    words = np.empty((channels * n + 3) // 4, np.uint32)
+    fill_words(k0, k1, 0, words)
+    octets, factors, saturated = words.view(np.uint8), np.empty(n, np.int32), I64(0)
+    for c in range(channels):
+        own = octets[c * n : c * n + n]
+        factors[:] = multiplier[c]
+        saturated += update_row(w[c], acc[c], factors, own, shift, step_max, low, high, out[c])
+    return saturated
+
+
+@jit
+def momentum(velocity, acc, decay, left, right, out):
+    """See `momentum_row`."""
+    momentum_row(velocity, acc, decay, left, right, out)

@@ -1,242 +1,170 @@
-# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""The loops of the backend "numba" over layers: convolution, its gradients, pools.
-
-Numba computes ``int32 + int32`` in 64 bits, so every operation is cast back at once; that is also
-what makes LLVM use the narrow vector instructions. Numba also wraps negative indices, which no
-vector loop survives, so inner loops run from 0 over a slice. Sums of int32 may be taken in any
-order. A window travels as 8 numbers: kernel height and width, vertical and horizontal stride,
-rows above and below, columns left and right.
-"""
+"""Layers and pools of the backend "numba", as single instructions of its machine."""
 
 import numpy as np
 
-from edgetrain.kernels.cpu_numba_jit import jit
+from edgetrain.arithmetic import rooms
+from edgetrain.arithmetic.layers import Window
+from edgetrain.arithmetic.rounding import Int8, Int16, Int32, Ints
+from edgetrain.kernels.cpu_numba_gemm import ADDED
+from edgetrain.kernels.cpu_numba_single import execute, need, ready, room, with_slack
 
-I16, I32 = np.int16, np.int32
-
-
-@jit
-def products(a, b, bias, out):
-    """``out = a @ b.T + bias``: one dot product of rows at a time, which LLVM turns into pmaddwd.
-
-    A register tile was slower: LLVM then multiplies in 32 bits.
-    """
-    for i in range(a.shape[0]):
-        for j in range(b.shape[0]):
-            total = I32(0)
-            for k in range(a.shape[1]):
-                total = I32(total + I32(I32(a[i, k]) * I32(b[j, k])))
-            out[i, j] = I32(total + bias[j])
+POINT = Window((1, 1), (1, 1), (0, 0, 0, 0))
+"""A dense layer is a convolution of one pixel."""
 
 
-@jit
-def accumulate(a, b, out):
-    """``out += a @ b``: rows of b, four at a time, onto a row of out."""
-    n_inner, n_columns = b.shape
-    fours = n_inner - n_inner % 4
-    for i in range(a.shape[0]):
-        row = out[i]
-        for k in range(0, fours, 4):
-            a0, a1, a2, a3 = I32(a[i, k]), I32(a[i, k + 1]), I32(a[i, k + 2]), I32(a[i, k + 3])
-            b0, b1, b2, b3 = b[k], b[k + 1], b[k + 2], b[k + 3]
-            for j in range(n_columns):
-                first = I32(I32(a0 * b0[j]) + I32(a1 * b1[j]))
-                second = I32(I32(a2 * b2[j]) + I32(a3 * b3[j]))
-                row[j] = I32(row[j] + I32(first + second))
-        for k in range(fours, n_inner):
-            a0, b0 = I32(a[i, k]), b[k]
-            for j in range(n_columns):
-                row[j] = I32(row[j] + I32(a0 * b0[j]))
+def dense_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int) -> Int32:
+    """See `edgetrain.fixed.dense_acc`."""
+    return conv2d_acc(x[:, None, None], w[:, None, None], b, x_zero_point, POINT)[:, 0, 0]
 
 
-@jit
-def shifted(x, zero_point, window):
-    """Take off the zero point and pad: int16 (batch, padded height, padded width * channels)."""
-    batch, height, width, channels = x.shape
-    top, bottom, left, right = window[4:]
-    out = np.zeros((batch, top + height + bottom, (left + width + right) * channels), I16)
-    lines = x.reshape((batch, height, width * channels))
-    for n in range(batch):
-        for y in range(height):
-            source, target = lines[n, y], out[n, top + y, left * channels :]
-            for t in range(source.size):
-                target[t] = I16(I16(source[t]) - I16(zero_point))
+def dense_grad_w(x: Int8, e: Int8, x_zero_point: int) -> Int32:
+    """See `edgetrain.fixed.dense_grad_w`."""
+    return conv2d_grad_w(x[:, None, None], e[:, None, None], x_zero_point, POINT)[:, 0, 0]
+
+
+def dense_grad_x(e: Int8, w: Int8, ratio: Int16) -> Int32:
+    """See `edgetrain.fixed.dense_grad_x`."""
+    x_shape = (len(e), 1, 1, w.shape[1])
+    return conv2d_grad_x(e[:, None, None], w[:, None, None], ratio, x_shape, POINT)[:, 0, 0]
+
+
+def _sizes(x_shape: tuple[int, ...], n_out: int, window: Window) -> tuple[int, ...]:
+    batch, height, width, channels = x_shape
+    out = window.output_size(height, width)
+    top, _, left, _ = window.padding
+    return (height, width, channels, *out, n_out, *window.kernel, *window.stride, top, left, batch)
+
+
+def conv2d_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int, window: Window) -> Int32:
+    """See `edgetrain.fixed.conv2d_acc`."""
+    n_out, channels = len(w), x.shape[3]
+    need("w", w, _filter_shape(n_out, channels, window))
+    need("b", b, (n_out,))
+    sizes = _sizes(x.shape, n_out, window)
+    out, zero = np.empty((len(x), *sizes[3:5], n_out), np.int32), int(x_zero_point)
+    if _is_depthwise(window, channels):
+        x = np.repeat(x, n_out // channels, axis=3)
+        _sums("channel_sums", _sizes(x.shape, n_out, window), x, w, b, zero, out)
+        return out
+    parts, own = window.groups, n_out // window.groups
+    for g in range(parts):
+        inputs = np.split(x, parts, axis=3)[g]
+        filters, biases = w[g * own : (g + 1) * own], b[g * own : (g + 1) * own]
+        part = np.empty((*out.shape[:3], own), np.int32)
+        _sums("sums", _sizes(inputs.shape, own, window), inputs, filters, biases, zero, part)
+        out[..., g * own : (g + 1) * own] = part
     return out
 
 
-@jit
-def gather(image, y, window, channels, first, count, columns):
-    """Lay out what row y of the output sees: columns (out width, taps * count).
-
-    The channels first .. first + count of each tap; neighbours of a row lie side by side if that
-    is all channels.
-    """
-    kernel_height, kernel_width, stride_y, stride_x = window[:4]
-    span = kernel_width * count if count == channels else count
-    for x in range(columns.shape[0]):
-        row = columns[x]
-        at = 0
-        for i in range(kernel_height):
-            line = image[y * stride_y + i]
-            for j in range(kernel_width * count // span):
-                start = (x * stride_x + j) * channels + first
-                source, target = line[start : start + span], row[at : at + span]
-                for t in range(span):
-                    target[t] = source[t]
-                at += span
+def _sums(name: str, sizes: tuple[int, ...], x: Int8, w: Int8, b: Int32, zero: int,
+          out: Int32) -> None:  # fmt: skip
+    """Lay out weights, and compute a layer."""
+    packed, bias = room(rooms.packed(sizes)), room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
+    given = {"is_block": 0, "w": ready(w, np.int8), "b": ready(b, np.int32), "packed": packed}
+    if name == "sums":
+        execute("pack", sizes, **given, zero=zero, bias=bias)
+    else:
+        execute("pack_channels", sizes, **given, bias=bias)
+    area = room(rooms.area(sizes), np.int16)
+    execute(name, sizes, batch=len(x), x=ready(x, np.int8), zero=zero, packed=packed, bias=bias,
+            area=area, y=out)  # fmt: skip
 
 
-@jit
-def scatter(columns, y, window, channels, first, count, image):
-    """Add columns back to where `gather` reads them."""
-    kernel_height, kernel_width, stride_y, stride_x = window[:4]
-    span = kernel_width * count if count == channels else count
-    for x in range(columns.shape[0]):
-        row = columns[x]
-        at = 0
-        for i in range(kernel_height):
-            line = image[y * stride_y + i]
-            for j in range(kernel_width * count // span):
-                start = (x * stride_x + j) * channels + first
-                target, source = line[start : start + span], row[at : at + span]
-                for t in range(span):
-                    target[t] = I32(target[t] + source[t])
-                at += span
+def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
+    """See `edgetrain.fixed.conv2d_grad_w`."""
+    n_out, channels = e.shape[3], x.shape[3]
+    need("e", e, (len(x), *window.output_size(*x.shape[1:3]), n_out))
+    shape, zero = _filter_shape(n_out, channels, window), int(x_zero_point)
+    if _is_depthwise(window, channels):
+        x = np.repeat(x, n_out // channels, axis=3)
+        sizes, taps = _sizes(x.shape, n_out, window), np.zeros((*shape[1:3], n_out), np.int32)
+        area = room(rooms.area(sizes), np.int16)
+        execute("grad_w_channels", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e),
+                zero=zero, area=area, y=taps)  # fmt: skip
+        return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(shape)
+    inputs, errors = (np.split(a, window.groups, axis=3) for a in (x, e))
+    parts = [_grad_w(*part, zero, window) for part in zip(inputs, errors, strict=True)]
+    return np.concatenate(parts)
 
 
-@jit
-def conv2d_acc(x, w, b, zero_point, window, out):
-    """Accumulate into out, w as (n_out, taps * n_in / groups)."""
-    batch, height, width, n_out = out.shape
-    channels = x.shape[3]
-    n_in = w.shape[1] // (window[0] * window[1])
-    part = n_out // (channels // n_in)
-    padded = shifted(x, zero_point, window)
-    columns = np.empty((width, w.shape[1]), I16)
-    for n in range(batch):
-        for y in range(height):
-            for g in range(channels // n_in):
-                gather(padded[n], y, window, channels, g * n_in, n_in, columns)
-                own = slice(g * part, g * part + part)
-                products(columns, w[own], b[own], out[n, y, :, own])
+def _grad_w(x: Int8, e: Int8, zero: int, window: Window) -> Int32:
+    """Gradient of the weights of one group."""
+    n_out = e.shape[3]
+    sizes = _sizes(x.shape, n_out, window)
+    out = np.zeros((*window.kernel, x.shape[3], n_out), np.int32)
+    area = room(rooms.turned_image(sizes), np.int16)
+    execute("grad_w", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e), zero=zero,
+            area=area, packed=room(rooms.packed_errors(sizes)), y=out)  # fmt: skip
+    out -= np.int32(zero + ADDED) * e.sum(axis=(0, 1, 2), dtype=np.int32)
+    return np.ascontiguousarray(out.transpose(3, 0, 1, 2))
 
 
-@jit
-def conv2d_grad_w(x, e, zero_point, window, out):
-    """Add to out (n_out, taps * n_in / groups)."""
-    batch, height, width, n_out = e.shape
-    channels = x.shape[3]
-    n_in = out.shape[1] // (window[0] * window[1])
-    part = n_out // (channels // n_in)
-    padded = shifted(x, zero_point, window)
-    columns = np.empty((width, out.shape[1]), I16)
-    for n in range(batch):
-        for y in range(height):
-            for g in range(channels // n_in):
-                gather(padded[n], y, window, channels, g * n_in, n_in, columns)
-                own = slice(g * part, g * part + part)
-                accumulate(e[n, y, :, own].T, columns, out[own])
+def conv2d_grad_x(
+    e: Int8, w: Int8, ratio: Int16, x_shape: tuple[int, ...], window: Window
+) -> Int32:
+    """See `edgetrain.fixed.conv2d_grad_x`."""
+    batch, height, width, channels = x_shape
+    n_out = len(w)
+    need("e", e, (batch, *window.output_size(height, width), n_out))
+    need("w", w, _filter_shape(n_out, channels, window))
+    need("ratio", ratio, (n_out,))
+    if _is_depthwise(window, channels):
+        shape = (*x_shape[:3], n_out)
+        many = _grad_x(e, w, ratio, shape, window, "grad_x_channels")
+        return many.reshape(*x_shape, -1).sum(axis=4, dtype=np.int32)
+    parts = []
+    own, inputs = n_out // window.groups, channels // window.groups
+    for g in range(window.groups):
+        mine = slice(g * own, (g + 1) * own)
+        shape = (*x_shape[:3], inputs)
+        parts.append(_grad_x(e[..., mine], w[mine], ratio[mine], shape, window, "grad_x"))
+    return np.concatenate(parts, axis=3)
 
 
-@jit
-def conv2d_grad_x(e, w, ratio, window, channels, out):
-    """Add to padded out (batch, padded height, padded width * channels)."""
-    batch, height, width, n_out = e.shape
-    n_in = w.shape[1] // (window[0] * window[1])
-    part = n_out // (channels // n_in)
-    scaled = np.empty((width, n_out), I16)
-    columns = np.empty((width, w.shape[1]), I32)
-    for n in range(batch):
-        for y in range(height):
-            for i in range(width):
-                for o in range(n_out):
-                    scaled[i, o] = I16(I16(e[n, y, i, o]) * ratio[o])
-            for g in range(channels // n_in):
-                own = slice(g * part, g * part + part)
-                columns[:] = 0
-                accumulate(scaled[:, own], w[own], columns)
-                scatter(columns, y, window, channels, g * n_in, n_in, out[n])
+def _grad_x(e: Int8, w: Int8, ratio: Int16, shape: tuple[int, ...], window: Window,
+            name: str) -> Int32:  # fmt: skip
+    """Error of the input of one group, or of a depthwise layer with a channel an output."""
+    sizes = _sizes(shape, len(w), window)
+    out, image = np.empty(shape, np.int32), room(rooms.image(sizes), np.int32)
+    given = {"e": with_slack(e), "ratio": ready(ratio, np.int16), "image": image, "y": out}
+    w = ready(w, np.int8)
+    if name == "grad_x":
+        packed = room(rooms.packed_back(sizes))
+        execute("pack_back", sizes, is_block=0, w=w, packed=packed)
+        scaled = room(rooms.scaled(sizes), np.int16)
+        execute(name, sizes, batch=shape[0], packed=packed, scaled=scaled, **given)
+        return out
+    packed, bias = room(w.size), np.zeros(len(w), np.int32)
+    execute("pack_channels", sizes, is_block=0, w=w, b=bias, packed=packed, bias=room(len(w), "i4"))
+    execute(name, sizes, batch=shape[0], packed=packed, **given)
+    return out
 
 
-@jit
-def depthwise_acc(x, w, zero_point, window, out):
-    """Add to out, which starts as the bias; w as (taps, channels)."""
-    batch, height, width, channels = out.shape
-    padded = shifted(x, zero_point, window)
-    for n in range(batch):
-        for y in range(height):
-            for t in range(w.shape[0]):
-                line, tap = padded[n, y * window[2] + t // window[1]], w[t]
-                for i in range(width):
-                    start = (i * window[3] + t % window[1]) * channels
-                    pixel, acc = line[start : start + channels], out[n, y, i]
-                    for c in range(channels):
-                        acc[c] = I32(acc[c] + I32(I32(pixel[c]) * I32(tap[c])))
+def _filter_shape(n_out: int, channels: int, window: Window) -> tuple[int, ...]:
+    if channels % window.groups or n_out % window.groups:
+        raise ValueError(
+            f"groups must divide the channels, got {window.groups} groups, "
+            f"{channels} channels in and {n_out} out"
+        )
+    return (n_out, *window.kernel, channels // window.groups)
 
 
-@jit
-def depthwise_grad_w(x, e, zero_point, window, out):
-    """Add to out (taps, channels)."""
-    batch, height, width, channels = e.shape
-    padded = shifted(x, zero_point, window)
-    for n in range(batch):
-        for y in range(height):
-            for t in range(out.shape[0]):
-                line, acc = padded[n, y * window[2] + t // window[1]], out[t]
-                for i in range(width):
-                    start = (i * window[3] + t % window[1]) * channels
-                    pixel, error = line[start : start + channels], e[n, y, i]
-                    for c in range(channels):
-                        acc[c] = I32(acc[c] + I32(I32(pixel[c]) * I32(error[c])))
+def _is_depthwise(window: Window, channels: int) -> bool:
+    return window.groups == channels > 1
 
 
-@jit
-def depthwise_grad_x(e, w, ratio, window, out):
-    """Add to padded out (batch, padded height, padded width * channels), w as (taps, channels)."""
-    batch, height, width, channels = e.shape
-    for n in range(batch):
-        for y in range(height):
-            for t in range(w.shape[0]):
-                line, tap = out[n, y * window[2] + t // window[1]], w[t]
-                for i in range(width):
-                    start = (i * window[3] + t % window[1]) * channels
-                    pixel, error = line[start : start + channels], e[n, y, i]
-                    for c in range(channels):
-                        scaled = I32(I32(error[c]) * I32(ratio[c]))
-                        pixel[c] = I32(pixel[c] + I32(scaled * I32(tap[c])))
+def average_pool(x: Int8, window: Window) -> Int8:
+    """See `edgetrain.fixed.average_pool`."""
+    return _pool("average", x, window)
 
 
-@jit
-def average_pool(x, window, out):
-    """Average what lies inside the image, ties away from zero."""
-    batch, height, width, channels = out.shape
-    total = np.empty(channels, I32)
-    for n in range(batch):
-        for y in range(height):
-            for i in range(width):
-                total[:] = 0
-                top, left = y * window[2] - window[4], i * window[3] - window[6]
-                count = I32(0)
-                for p in range(max(top, 0), min(top + window[0], x.shape[1])):
-                    for q in range(max(left, 0), min(left + window[1], x.shape[2])):
-                        count = I32(count + 1)
-                        for c in range(channels):
-                            total[c] = I32(total[c] + I32(x[n, p, q, c]))
-                half = I32(count // 2)
-                for c in range(channels):
-                    size = I32(I32(I32(abs(total[c])) + half) // count)
-                    out[n, y, i, c] = np.int8(size if total[c] > 0 else -size)
+def max_pool(x: Int8, window: Window) -> Int8:
+    """See `edgetrain.fixed.max_pool`."""
+    return _pool("maximum", x, window)
 
 
-@jit
-def max_pool(x, window, out):
-    """Take the largest of what lies inside the image; out starts at its lowest."""
-    batch, height, width, channels = out.shape
-    for n in range(batch):
-        for y in range(height):
-            for i in range(width):
-                top, left = y * window[2] - window[4], i * window[3] - window[6]
-                for p in range(max(top, 0), min(top + window[0], x.shape[1])):
-                    for q in range(max(left, 0), min(left + window[1], x.shape[2])):
-                        for c in range(channels):
-                            out[n, y, i, c] = max(out[n, y, i, c], x[n, p, q, c])
+def _pool(name: str, x: Int8, window: Window) -> Int8:
+    sizes = _sizes(x.shape, x.shape[3], window)
+    out: Ints = np.empty((len(x), *sizes[3:5], x.shape[3]), np.int8)
+    execute(name, sizes, batch=len(x), x=ready(x, np.int8), y=out)
+    return out

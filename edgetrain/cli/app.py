@@ -8,6 +8,7 @@ import typer
 from edgetrain import __version__
 from edgetrain.cli import (
     analyze,
+    bench,
     demo,
     doctor,
     evaluate,
@@ -31,6 +32,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "export": export.export,
     "analyze": analyze.analyze,
     "test-device": test_device.run_suite,
+    "bench": bench.bench,
     "doctor": doctor.doctor,
 }
 

@@ -9,8 +9,8 @@ import typer
 from edgetrain import demo as demonstration
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, note, report, table
+from edgetrain.compiled.inference import predict
 from edgetrain.files import check_writable, write_whole
-from edgetrain.outputs import predict
 from edgetrain.report import page
 
 HEADS = ("rule", "before", "after", "arena, B", "of backprop", "seconds", "trace")

@@ -3,15 +3,14 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import typer
 
 from edgetrain import __version__, kernels
 from edgetrain.cli import options
 from edgetrain.cli.console import report, table
+from edgetrain.kernels import cpu_numba_cache
 
-CACHE = "NUMBA_CACHE_DIR"
 PACKAGES = ("numpy", "numba", "safetensors", "typer", "rich")
 EXTRAS = {
     "onnx": "onnx", "onnxruntime": "onnx", "ai-edge-litert": "tflite",
@@ -33,7 +32,7 @@ def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:
         "cores": os.cpu_count() or 1,
         **{name: _version(name) for name in (*PACKAGES, *EXTRAS)},
         "backend": kernels.default(),
-        "cache": str(cache_folder()),
+        "cache": str(cpu_numba_cache.folder()),
         "missing": _missing(),
     }
     if json:
@@ -52,21 +51,6 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def cache_folder() -> Path | None:
-    """Return the folder in which Numba keeps compiled kernels, None if none can be written."""
-    chosen = os.environ.get(CACHE)
-    places = (Path(chosen),) if chosen else (
-        Path(kernels.__file__).parent / "__pycache__", Path.home() / ".cache" / "numba"
-    )  # fmt: skip
-    return next(filter(_can_write, places), None)
-
-
-def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder, or the folder itself."""
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
-
-
 def _missing() -> list[str]:
     """Say what is missing, each with its cure."""
     lines = [
@@ -77,9 +61,10 @@ def _missing() -> list[str]:
     reason = kernels.why_not_numba()
     if reason:
         lines.append(f"the backend numba cannot run: {reason}; numpy gives the same bits")
-    if cache_folder() is None:
+    if cpu_numba_cache.folder() is None:
         lines.append(
-            f"compiled kernels cannot be kept, every start compiles them again: set {CACHE} to a "
+            f"compiled kernels cannot be kept, every start compiles them again: set "
+            f"{cpu_numba_cache.CHOSEN} to a "
             "folder that can be written"
         )
     return lines

@@ -5,8 +5,8 @@ from types import ModuleType
 
 from edgetrain.arena import Cost
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
+from edgetrain.compiled.inference import predict
 from edgetrain.model import Model
-from edgetrain.outputs import predict
 from edgetrain.rules.base import Metrics
 from edgetrain.rules.mono_forward import MonoForward
 from edgetrain.settings import Settings

@@ -8,9 +8,9 @@ from edgetrain import heads
 from edgetrain.arena import Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import Choice, is_convolutional, select, split
+from edgetrain.compiled.inference import predict
 from edgetrain.errors import RuleError
 from edgetrain.model import Model
-from edgetrain.outputs import predict
 from edgetrain.rules import channel_labels, input_labels
 from edgetrain.rules.base import Metrics
 from edgetrain.rules.mono_forward import MonoForward

@@ -10,11 +10,14 @@ import numpy as np
 from edgetrain.arena import SUM_BYTES, Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import select
+from edgetrain.compiled import perturbed, training
+from edgetrain.compiled.inference import predict
+from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
 from edgetrain.graph import Node
 from edgetrain.inference import ends_linear
 from edgetrain.model import Model
-from edgetrain.outputs import loss_error, predict
+from edgetrain.outputs import loss_error
 from edgetrain.rules import activity_space, weight_space
 from edgetrain.rules.base import Metrics
 from edgetrain.settings import Settings
@@ -123,6 +126,8 @@ class ForwardGradient:
         settings = self.settings
         if settings.error_clip is None:
             settings = replace(settings, error_clip=ERROR_CLIP)
+        if settings.loss == "cross_entropy" and training.can_run(model, settings, ops):
+            return self._run(model, state, settings, x, y, ops, seed)
         step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]
         differences, perturbed = [], 0
@@ -140,6 +145,22 @@ class ForwardGradient:
         clean = space.learn(step, nodes, differences, self.uses_sign, exact, x, y)
         loss = perturbed // (2 * self.queries) if clean is None else clean.sum(dtype=np.int64)
         return *step.result(), {"loss": int(loss), "saturated": step.saturated}
+
+    def _run(
+        self, model: Model, state: State, settings: Settings, x: Int8, y: Ints, ops: ModuleType,
+        seed: int,
+    ) -> tuple[Model, State, Metrics]:  # fmt: skip
+        """Learn from one batch with a program."""
+
+        def write(learning: Learning) -> None:
+            exact = self.head == "exact"
+            nodes = self.perturbed(model)
+            perturbed.write(learning, self.space, nodes, self.queries, self.uses_sign, exact)
+
+        model, state, metrics = training.step(model, state, settings, x, y, ops, seed, self, write)
+        if self.space == "weight" and self.head == "same":
+            metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
+        return model, state, metrics
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""

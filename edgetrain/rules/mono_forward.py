@@ -12,9 +12,12 @@ from edgetrain.arithmetic.losses import log_softmax
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.backward import backward, forward
 from edgetrain.blocks import Block, Choice, Plan, is_convolutional, plan, select, split
+from edgetrain.compiled import local, training
+from edgetrain.compiled.inference import predict
+from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
 from edgetrain.model import Model
-from edgetrain.outputs import learn_last_block, loss_error, outputs_q10, predict
+from edgetrain.outputs import learn_last_block, loss_error, outputs_q10
 from edgetrain.rules.base import Metrics
 from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import State, initial
@@ -88,6 +91,8 @@ class MonoForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
+        if training.can_run(model, self.settings, ops):
+            return self._run(model, state, x, y, ops, seed)
         step = Step(model, state, self.settings, ops, seed, x)
         *early, last = self.plans(model)
         for current in early:
@@ -95,6 +100,21 @@ class MonoForward:
         loss = learn_last_block(step, last, x, y)
         metrics = {"loss": int(loss.sum(dtype=np.int64)), "saturated": step.saturated}
         return *step.result(), metrics
+
+    def _run(
+        self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int
+    ) -> tuple[Model, State, Metrics]:
+        """Learn from one batch with a program."""
+        plans = self.plans(model)
+        warm = frozenset(
+            p.block.output for p in plans if state.step >= self._warmup(model, p.block)
+        )
+
+        def write(learning: Learning) -> None:
+            local.write(learning, plans, warm, int(state.tensors["early_rate"][0]))
+
+        key = (self, warm)
+        return training.step(model, state, self.settings, x, y, ops, seed, key, write)
 
     def _learn(self, step: Step, plan: Plan, state: State, x: Int8, y: Ints) -> Int8:
         """Let a block learn from its head; return its result, and forget all else of it."""

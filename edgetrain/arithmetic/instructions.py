@@ -1,0 +1,86 @@
+"""The instructions of a compiled step: what a backend with a machine executes.
+
+A program is a table of int64 rows: the number of an instruction, the sizes of a layer (GEOMETRY,
+zeros where there is none), and the operands of INSTRUCTIONS. An operand is a number, or the place
+of an array in bytes: in the machine's memory, or, for parameters and exponents, in the block of
+all parameters of a step (an old one that is read and a new one that is written). Every
+instruction means one function of `edgetrain.fixed` or one loop of the runtime over it, applied to
+a few samples; what is summed over samples is added up.
+"""
+
+GEOMETRY = (
+    "height", "width", "channels", "out_height", "out_width", "n_out", "kernel_height",
+    "kernel_width", "stride_y", "stride_x", "top", "left", "samples",
+)  # fmt: skip
+"""Sizes of a layer; samples is the most that one instruction sees at a time."""
+
+INSTRUCTIONS: dict[str, tuple[str, ...]] = {
+    # control: run the next rows for every few samples; copy from and to the caller
+    "each": ("length", "samples"),
+    "input": ("y", "size"),
+    "output": ("x", "size"),
+    "clear": ("y", "size"),
+    # weights as the kernels read them
+    "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
+    "pack_channels": ("is_block", "w", "b", "packed", "bias"),
+    "pack_back": ("is_block", "w", "packed"),
+    "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "w_out", "b_out"),
+    # the forward pass
+    "layer": ("x", "zero", "packed", "bias", "multiplier", "shift", "y_zero", "low", "high",
+              "area", "y"),
+    "channels": ("x", "zero", "packed", "bias", "multiplier", "shift", "y_zero", "low", "high",
+                 "area", "y"),
+    "sums": ("x", "zero", "packed", "bias", "area", "y"),
+    "channel_sums": ("x", "zero", "packed", "bias", "area", "y"),
+    "shake": ("bias", "size", "sign", "query", "queries", "tensor", "y"),
+    "shake_sums": ("x", "size", "sign", "query", "queries", "tensor", "width"),
+    "requantize": ("x", "multiplier", "shift", "width", "y_zero", "low", "high", "y"),
+    "average": ("x", "y"),
+    "maximum": ("x", "y"),
+    "winners": ("x", "y"),
+    "mean": ("x", "pixels", "width", "zero", "multiplier", "shift", "y_zero", "y"),
+    "add": ("a", "a_zero", "a_multiplier", "a_shift", "b", "b_zero", "b_multiplier", "b_shift",
+            "y_zero", "y_multiplier", "y_shift", "low", "high", "size", "y"),
+    "look_up": ("x", "table", "size", "y"),
+    "centre": ("x", "zero", "bits", "size", "y"),
+    "logits": ("x", "multiplier", "shift", "width", "y"),
+    # losses: added to the metric if they count, and with a sign to the differences of two passes
+    "cross_entropy": ("x", "width", "e", "difference", "sign", "counts"),
+    "squared_error": ("x", "width", "e", "difference", "sign", "counts"),
+    # errors: int32 sums to int8 by the delayed exponent of a row of the table
+    "scale": ("x", "size", "multiplier", "shift", "limit", "table", "watch", "exponent",
+              "y_exponent", "y"),
+    "lower": ("exponent", "bits", "y_exponent"),
+    "mask": ("e", "x", "low", "high", "size", "y"),
+    "spread": ("x", "pixels", "width", "y"),
+    "merge": ("size", "count", "e0", "exponent0", "e1", "exponent1", "e2", "exponent2",
+              "base", "y"),
+    "grad_x": ("e", "packed", "ratio", "scaled", "image", "y"),
+    "grad_x_channels": ("e", "packed", "ratio", "image", "y"),
+    "average_grad": ("e", "y"),
+    "maximum_grad": ("e", "index", "bits", "y"),
+    "estimate": ("difference", "queries", "capacity", "uses_sign", "tensor", "x", "low", "high",
+                 "pixels", "width", "y"),
+    "opened": ("e", "x", "low", "high", "pixels", "width", "y"),
+    # gradients, summed over the samples of a step
+    "grad_w": ("x", "e", "zero", "area", "packed", "y"),
+    "grad_w_channels": ("x", "e", "zero", "area", "y"),
+    "grad_b": ("e", "pixels", "width", "y"),
+    # learning: old parameters to new ones
+    "learn": ("acc_w", "acc_b", "zero", "is_centred", "w", "b", "master", "rate_w", "rate_b",
+              "exponent", "limit", "rate", "tensor", "room"),
+    "learn_dense": ("x", "e", "zero", "turned", "packed", "acc_b", "w", "b", "master", "rate_w",
+                    "rate_b", "exponent", "limit", "rate", "tensor", "room"),
+    "learn_signs": ("difference", "queries", "capacity", "uses_sign", "w", "b", "master", "rate_w",
+                    "rate_b", "limit", "tensor", "room"),
+    "keep": ("w", "size"),
+    "exponents": ("table", "watch", "rows"),
+}  # fmt: skip
+"""Name of an instruction and its operands; the order of both is their encoding."""
+
+FIRST = 1 + len(GEOMETRY)
+"""Column of the first operand."""
+COLUMNS = FIRST + max(map(len, INSTRUCTIONS.values()))
+
+GIVEN = ("batch", "seed", "number", "rate", "loss", "saturated")
+"""What a run is given, int64, and where it leaves its metrics."""

@@ -1,0 +1,115 @@
+"""How much room the instructions of a machine need beside their operands, in numbers.
+
+All take the sizes of a layer, GEOMETRY in `edgetrain.arithmetic.instructions`. Kernels work in
+whole tiles: rows and columns that do not exist are read, and never stored.
+"""
+
+from collections.abc import Sequence
+
+Sizes = Sequence[int]
+ROWS, COLUMNS, STEP = 16, 64, 4
+"""The largest tile, and the most products that one step adds."""
+SIGNED = 4096
+"""Weights that step along signs at a time, where an output has fewer."""
+SLACK = 64
+"""Bytes behind every array."""
+
+
+def whole(count: int, size: int) -> int:
+    """Return count, filled up to a multiple of size.
+
+    Example:
+        >>> whole(10, 4)
+        12
+    """
+    return -(-count // size) * size
+
+
+def is_joined(sizes: Sizes) -> bool:
+    """Whether pixels of all samples are rows of one matrix: a kernel of one pixel."""
+    return tuple(sizes[:2]) == tuple(sizes[3:5]) and tuple(sizes[6:10]) == (1, 1, 1, 1)
+
+
+def padded(sizes: Sizes) -> tuple[int, int]:
+    """Return lines of a padded image and numbers in a line."""
+    height, width, channels, out_h, out_w, _, kh, kw, sh, sw, top, left, _ = sizes
+    lines = max(top + height, (out_h - 1) * sh + kh)
+    return lines, max(left + width, (out_w - 1) * sw + kw) * channels
+
+
+def area(sizes: Sizes) -> int:
+    """What a layer reads, padded, in the type of the micro-kernel (int16 if depthwise)."""
+    lines, line = padded(sizes)
+    samples = sizes[12] if is_joined(sizes) else 1
+    return samples * lines * line + ROWS * sizes[9] * sizes[2]
+
+
+def packed(sizes: Sizes) -> int:
+    """int8: weights of a layer."""
+    return whole(sizes[5], COLUMNS) * sizes[6] * whole(sizes[7] * sizes[2], STEP)
+
+
+def packed_back(sizes: Sizes) -> int:
+    """int8: weights through which errors flow back."""
+    scattered = whole(sizes[7] * sizes[2], COLUMNS) * whole(sizes[5], 2)
+    return sizes[6] * max(scattered, whole(sizes[2], COLUMNS) * whole(sizes[7] * sizes[5], 2))
+
+
+def is_neighbourly(sizes: Sizes) -> bool:
+    """Whether errors go back as a convolution with the reversed kernel, without scattering."""
+    height, width, _, out_h, out_w, _, kh, kw, sh, sw, top, left, _ = sizes
+    small = top < kh and left < kw and out_h <= height + top and out_w <= width + left
+    return small and (sh, sw) == (1, 1)
+
+
+def scaled(sizes: Sizes) -> int:
+    """int16: errors times their channel's ratio; with `is_neighbourly` padded."""
+    rows = sizes[3] * sizes[4] * (sizes[12] if is_joined(sizes) else 1)
+    if is_neighbourly(sizes) and not is_joined(sizes):
+        rows = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7])
+    return (rows + ROWS) * whole(sizes[5], 2)
+
+
+def image(sizes: Sizes) -> int:
+    """int32: one padded image of errors, int16 with `is_neighbourly`; dense layers need none."""
+    lines, line = padded(sizes)
+    if not is_neighbourly(sizes):
+        return lines * line
+    return (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2] // 2 + ROWS * COLUMNS
+
+
+def turned_image(sizes: Sizes) -> int:
+    """In that type: an image channel by channel, lines by the remainder of their stride.
+
+    Behind it two lines of joined pixels.
+    """
+    height, width, channels, _, _, _, _, _, _, stride, _, _, samples = sizes
+    lines, line = 1, samples * height * width + STEP
+    if not is_joined(sizes):
+        lines, numbers = padded(sizes)
+        line = whole(numbers // channels, stride) + STEP * stride
+    return (channels + ROWS) * lines * line + 2 * line * channels + 3 * SLACK
+
+
+def packed_errors(sizes: Sizes) -> int:
+    """int8: errors of a layer as its weight gradient reads them."""
+    lines, columns = sizes[3:5]
+    if is_joined(sizes):
+        lines, columns = 1, sizes[12] * lines * columns
+    return whole(sizes[5], COLUMNS) * lines * whole(columns, STEP)
+
+
+def learning(sizes: Sizes) -> int:
+    """int8: gradients, multipliers and random octets of the outputs that learn at a time."""
+    weights = whole(sizes[6] * sizes[7] * sizes[2], COLUMNS)
+    return 9 * max(ROWS * weights, SIGNED) + 4 * weights
+
+
+def turned_errors(sizes: Sizes) -> int:
+    """In that type, uint8 standing for int8: errors of a dense layer, output by output."""
+    return (sizes[5] + ROWS) * whole(sizes[12], STEP)
+
+
+def packed_inputs(sizes: Sizes) -> int:
+    """int8: inputs of a dense layer as its weight gradient reads them."""
+    return whole(sizes[2], COLUMNS) * whole(sizes[12], STEP)

@@ -1,0 +1,167 @@
+"""Writes programs: rows of instructions, and where in memory their arrays lie."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgetrain.arithmetic.instructions import INSTRUCTIONS
+from edgetrain.arithmetic.rooms import SLACK
+from edgetrain.arithmetic.rounding import Ints
+
+ALIGNMENT = 64
+
+
+class Buffer:
+    """An array of a program; it lives from its first to its last instruction.
+
+    Attributes:
+        size: in bytes.
+        data: what a constant holds.
+        start: bytes from the start of the memory.
+        lives: rows during which it lives.
+    """
+
+    def __init__(self, size: int, data: Ints | None = None) -> None:
+        self.size, self.data, self.start = size, data, 0
+        self.lives: tuple[int, int] | None = None
+
+
+class Place(NamedTuple):
+    """A place inside a buffer."""
+
+    buffer: Buffer
+    offset: int
+
+
+Operand = int | Buffer | Place
+Row = tuple[str, Sequence[int], tuple[Operand, ...]]
+
+
+class Builder:
+    """Collects the rows of a program."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.loops: list[tuple[int, int]] = []
+        self.lasting: list[Buffer] = []
+        self._setup: list[Row] = []
+        self._end: list[Row] = []
+
+    def array(self, count: int, dtype: Any = np.int8) -> Buffer:
+        """Return an array of a program."""
+        return Buffer(count * np.dtype(dtype).itemsize + SLACK)
+
+    def constant(self, values: Any, dtype: Any) -> Buffer:
+        """Return an array that never changes."""
+        data = np.ascontiguousarray(values, dtype)
+        return self._keep(Buffer(data.nbytes + 4 * SLACK, data))
+
+    def state(self, values: Any) -> Buffer:
+        """Return int64 numbers that last from one run to the next."""
+        data = np.ascontiguousarray(values, np.int64)
+        return self._keep(Buffer(data.nbytes, data))
+
+    def _keep(self, buffer: Buffer) -> Buffer:
+        self.lasting.append(buffer)
+        return buffer
+
+    def emit(self, name: str, geometry: Sequence[int] = (), /, **operands: Operand) -> None:
+        """Append an instruction."""
+        self.rows.append(_row(name, geometry, operands))
+
+    def prepare(self, name: str, geometry: Sequence[int] = (), /, **operands: Operand) -> None:
+        """Append an instruction that runs once, before the samples of the loop being written."""
+        self._setup.append(_row(name, geometry, operands))
+
+    def conclude(self, name: str, geometry: Sequence[int] = (), /, **operands: Operand) -> None:
+        """Append an instruction that runs once, at `close`."""
+        self._end.append(_row(name, geometry, operands))
+
+    def close(self) -> None:
+        """Append what `conclude` has collected."""
+        self.rows += self._end
+        self._end = []
+
+    @contextmanager
+    def each(self, samples: int) -> Iterator[None]:
+        """Write a loop over the samples of a batch, so many at a time."""
+        start, self._setup = len(self.rows), []
+        yield
+        body, self.rows = self.rows[start:], self.rows[:start]
+        self.rows += self._setup
+        self.rows.append(("each", (), (len(body), samples)))
+        self.loops.append((len(self.rows), len(self.rows) + len(body) - 1))
+        self.rows += body
+
+    def finish(self) -> tuple[list[Row], int]:
+        """Lay out the memory; return the rows with places as bytes from its start, and its size."""
+        buffers = self._lifetimes()
+        size = 0
+        for buffer in self.lasting:
+            buffer.start, size = size, size + _aligned(buffer.size)
+        size = _lay_out(buffers, size)
+        return self.rows, size
+
+    def _lifetimes(self) -> list[Buffer]:
+        """Find the first and last row of every buffer that does not last."""
+        lasting = set(map(id, self.lasting))
+        found: dict[int, Buffer] = {}
+        for i, (_, _, operands) in enumerate(self.rows):
+            for operand in operands:
+                buffer = operand.buffer if isinstance(operand, Place) else operand
+                if isinstance(buffer, Buffer) and id(buffer) not in lasting:
+                    found[id(buffer)] = buffer
+                    buffer.lives = (buffer.lives[0] if buffer.lives else i, i)
+        for buffer in found.values():
+            assert buffer.lives
+            first, last = buffer.lives
+            for start, stop in self.loops:
+                if first < start <= last <= stop:  # written before a loop that reads it
+                    last = stop
+            buffer.lives = first, last
+        return list(found.values())
+
+
+def _row(name: str, geometry: Sequence[int], operands: dict[str, Operand]) -> Row:
+    assert set(operands) == set(INSTRUCTIONS[name]), (name, operands)
+    return name, geometry, tuple(operands[key] for key in INSTRUCTIONS[name])
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _lay_out(buffers: list[Buffer], base: int) -> int:
+    """Give every buffer the lowest place that no buffer has which lives at the same time."""
+    placed: list[Buffer] = []
+    top = base
+    for buffer in sorted(buffers, key=lambda b: -b.size):
+        start, size = base, _aligned(buffer.size)
+        others = [other for other in placed if _overlap(buffer, other)]
+        for other in sorted(others, key=lambda b: b.start):
+            if start + size <= other.start:
+                break
+            start = max(start, other.start + _aligned(other.size))
+        buffer.start = start
+        placed.append(buffer)
+        top = max(top, start + size)
+    return top
+
+
+def _overlap(a: Buffer, b: Buffer) -> bool:
+    assert a.lives
+    assert b.lives
+    return a.lives[0] <= b.lives[1] and b.lives[0] <= a.lives[1]
+
+
+def resolve(rows: list[Row], base: int) -> list[tuple[str, Sequence[int], list[int]]]:
+    """Replace places by addresses in a memory that starts at base."""
+
+    def number(operand: Operand) -> int:
+        if isinstance(operand, Place):
+            return base + operand.buffer.start + operand.offset
+        return base + operand.start if isinstance(operand, Buffer) else int(operand)
+
+    return [(name, geometry, [number(o) for o in operands]) for name, geometry, operands in rows]

@@ -1,0 +1,156 @@
+"""Inference as a program: weights are laid out once a model."""
+
+import weakref
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edgetrain import inference, outputs
+from edgetrain.arithmetic.probabilities import probabilities
+from edgetrain.arithmetic.rounding import Int8, Int32, Ints
+from edgetrain.blocks import is_convolutional
+from edgetrain.compiled.block import Layout
+from edgetrain.compiled.builder import Builder
+from edgetrain.compiled.forward import (
+    Network,
+    is_known,
+    layer,
+    logits,
+    machine_of,
+    node_result,
+    pack,
+    take_input,
+)
+from edgetrain.compiled.program import NOTHING, Program
+from edgetrain.graph import INPUT
+from edgetrain.model import Model
+
+DENSE_SAMPLES = 32
+"""Samples that a fully connected network sees at a time; a convolutional one sees one."""
+
+
+class Inference:
+    """The programs of one network: laying out a model's weights, and running it.
+
+    Args:
+        model: the network.
+        samples: seen at a time.
+        as_logits: whether results are Q10 outputs rather than int8 codes.
+        ops: a backend with a machine.
+    """
+
+    def __init__(self, model: Model, samples: int, as_logits: bool, ops: ModuleType) -> None:
+        arrays: dict[str, Ints] = {}
+        for node in model.graph.trainable:
+            w, b = model.params[node.name]
+            arrays |= {f"node/{node.name}/w": w, f"node/{node.name}/b": b}
+        self._layout = Layout(arrays)
+        self._program = Program(
+            _write(model, samples, as_logits, self._layout, ops.machine.AREA), ops
+        )
+        self._known: Callable[[], Model | None] = lambda: None
+        self._shape = model.graph.shapes[model.graph.output.name]
+        self._dtype: Any = np.int8
+        if as_logits:
+            self._shape, self._dtype = (model.graph.output_size,), np.int32
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the memory, laid out weights and constants included."""
+        return self._program.nbytes
+
+    def __call__(self, model: Model, x: Int8) -> Ints:
+        """Return the results of int8 samples (batch, *input_shape)."""
+        out: Ints = np.empty((len(x), *self._shape), self._dtype)
+        self._lay_out_and_run(model, x, out)
+        return out
+
+    def bound(self, model: Model, x: Int8) -> tuple[Callable[[], object], Ints]:
+        """Return a call that runs on x again and again, and the array that it fills.
+
+        Neither samples nor results are copied in Python: what an interpreter's ``invoke`` is.
+        """
+        out: Ints = np.empty((len(x), *self._shape), self._dtype)
+        self._lay_out_and_run(model, x, out)
+        return self._program.bound(x, out), out
+
+    def _lay_out_and_run(self, model: Model, x: Int8, out: Ints) -> None:
+        is_known = self._known() is model
+        block = NOTHING
+        if not is_known:
+            block = self._layout.filled(
+                {f"node/{name}/{part}": array for name, weights in model.params.items()
+                 for part, array in weights._asdict().items()}
+            )  # fmt: skip
+            self._known = weakref.ref(model)
+        self._program.run(block, NOTHING, x, out, is_prepared=is_known)
+
+
+def _write(model: Model, samples: int, as_logits: bool, layout: Layout, area: Any) -> Builder:
+    """Write the program."""
+    builder = Builder()
+    net = Network(builder, model, layout, samples, area)
+    with builder.each(samples):
+        weights = {n.name: pack(net, n, net.parameters(n), True) for n in model.graph.trainable}
+        values = {INPUT: take_input(net)}
+        for node in model.graph.nodes:
+            is_last = node == model.graph.output and not as_logits
+            if is_last and node.has_weights:
+                values[node.name] = layer(net, node, values[node.inputs[0]], weights[node.name])
+            else:
+                values[node.name] = node_result(net, node, values, weights)
+        result, size = values[node.name], net.size(node.name)
+        if as_logits:
+            result, size = logits(net, result), 4 * size
+        builder.emit("output", x=result, size=size)
+    return builder
+
+
+def infer(model: Model, x: Int8, ops: ModuleType) -> Int8:
+    """Run the network on int8 codes; see `edgetrain.inference.infer`, the specification."""
+    compiled = _run(model, x, ops, False)
+    return inference.infer(model, x, ops) if compiled is None else compiled
+
+
+def output(model: Model, x: Int8, ops: ModuleType) -> Int8:
+    """Run the network and return what an exported model gives; see `edgetrain.inference.output`."""
+    y = infer(model, x, ops)
+    return probabilities(y, *model.scheme.softmax) if model.softmax else y
+
+
+def predict(model: Model, x: Int8, ops: ModuleType) -> Int32:
+    """Run the network and return its Q10 outputs; see `edgetrain.outputs.predict`."""
+    compiled = _run(model, x, ops, True)
+    return outputs.predict(model, x, ops) if compiled is None else compiled
+
+
+def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) -> Inference | None:
+    """Return the program of a network for batches of a size; it is written once.
+
+    Args:
+        model: the network.
+        batch: samples.
+        ops: a backend.
+        as_logits: whether results are Q10 outputs, int32, rather than int8 codes.
+
+    Returns:
+        The program; None where the backend has no machine or a node no instruction.
+    """
+    samples = 1 if is_convolutional(model.graph) or batch == 1 else DENSE_SAMPLES
+    key = ("inference", samples, as_logits, ops)
+    known = model.scheme.programs
+    if key not in known:
+        can_run = machine_of(ops) is not None and is_known(model.graph)
+        known[key] = Inference(model, samples, as_logits, ops) if can_run else None
+    found: Inference | None = known[key]
+    return found
+
+
+def _run(model: Model, x: Int8, ops: ModuleType, as_logits: bool) -> Ints | None:
+    """Run a network in one call, where that is possible."""
+    if x.dtype != np.int8 or x.shape[1:] != model.graph.input_shape:
+        return None
+    found = program(model, len(x), ops, as_logits)
+    return None if found is None else found(model, x)

@@ -1,0 +1,185 @@
+"""Mono-Forward and backpropagation as programs: `edgetrain.backward` and `edgetrain.heads`."""
+
+import numpy as np
+
+from edgetrain.arithmetic import rooms
+from edgetrain.arithmetic.layers import ACTIVATION_RANGE
+from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX
+from edgetrain.backward import GUARD_BITS
+from edgetrain.blocks import Plan
+from edgetrain.compiled.builder import Buffer
+from edgetrain.compiled.forward import (
+    Network,
+    Packed,
+    Values,
+    area,
+    average,
+    is_depthwise,
+    logits,
+    node_result,
+    pack,
+    take_input,
+)
+from edgetrain.compiled.learning import EVERYWHERE, Error, Learning
+from edgetrain.graph import INPUT, Node
+from edgetrain.settings import FULL_RATE
+from edgetrain.state import UNIT_RATIO, constants
+from edgetrain.step import ONE
+
+
+def write(learning: Learning, plans: tuple[Plan, ...], warm: frozenset[str], rate: int) -> None:
+    """Write a step of `edgetrain.rules.mono_forward`.
+
+    Args:
+        learning: the step.
+        plans: of the blocks.
+        warm: the blocks' outputs whose blocks learn; the others warm up.
+        rate: factor of the learning rate before the last block, in Q8.
+    """
+    net = learning.net
+    *early, last = plans
+    with net.builder.each(net.samples):
+        values: Values = {INPUT: take_input(net)}
+        weights = {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
+        indices: dict[str, Buffer] = {}
+        for plan in early:
+            _forward(net, plan, values, weights, indices)
+            name = plan.block.output
+            error = _head(learning, name, values[name])
+            if plan.trained and name in warm:
+                _backward(learning, plan, values, indices, error, rate)
+        result = _forward(net, last, values, weights, indices)
+        error = learning.loss(last.block.output, logits(net, result), counts=True)
+        if last.trained:
+            _backward(learning, last, values, indices, error, FULL_RATE)
+    learns = (p.trained for p in plans if p is last or p.block.output in warm)
+    learning.conclude(frozenset().union(*learns))
+
+
+def _forward(net: Network, plan: Plan, values: Values, weights: dict[str, Packed],
+             indices: dict[str, Buffer]) -> Buffer:  # fmt: skip
+    """Run a block; values stay where its backward pass reads them."""
+    for node in plan.block.nodes:
+        y = values[node.name] = node_result(net, node, values, weights)
+        if node.name in plan.indices:
+            index = indices[node.name] = net.value(node.name)
+            net.builder.emit("winners", net.geometry(node), x=values[node.inputs[0]], y=index)
+    return y
+
+
+def _backward(learning: Learning, plan: Plan, values: Values, indices: dict[str, Buffer],
+              error: Error, rate: int) -> None:  # fmt: skip
+    """Send an error through a block: `edgetrain.backward.backward`."""
+    errors = {plan.block.output: [error]}
+    for node in reversed(plan.block.nodes):
+        if node.name in plan.active:
+            _node(learning, plan, node, values, indices, errors, rate)
+
+
+def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: dict[str, Buffer],
+          errors: dict[str, list[Error]], rate: int) -> None:  # fmt: skip
+    """Take a node's error, pass it on to what it reads, let it learn."""
+    net = learning.net
+    size = net.size(node.name)
+    error = _merge(learning, node.name, errors.pop(node.name))
+    if node.activation in ("relu", "relu6"):
+        low, high = net.model.scheme.output_limits[node.name]
+        masked = net.value(node.name)
+        net.builder.emit("mask", e=error.e, x=values[node.name], low=low, size=size, y=masked,
+                         high=high if node.activation == "relu6" else EVERYWHERE[1])  # fmt: skip
+        error = Error(masked, error.exponent)
+    for name in dict.fromkeys(node.inputs):
+        if name in plan.active:
+            part = _input_error(learning, node, indices, error)
+            errors.setdefault(name, []).extend([part] * node.inputs.count(name))
+    if node.name in plan.trained:
+        limit = net.model.scheme.bias_limits[node.name]
+        source = node.inputs[0]
+        learning.gradients(f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node),
+                           net.zero(source), values[source], error, limit, rate)  # fmt: skip
+
+
+def _merge(learning: Learning, name: str, parts: list[Error]) -> Error:
+    """Add the errors that reach one value on several ways."""
+    if len(parts) == 1:
+        return parts[0]
+    net = learning.net
+    size, base = net.size(name), learning.exponent()
+    acc = net.builder.array(net.samples * size, np.int32)
+    padded = [*parts, *[parts[0]] * (3 - len(parts))]
+    given = {f"e{i}": p.e for i, p in enumerate(padded)} | {
+        f"exponent{i}": p.exponent for i, p in enumerate(padded)
+    }
+    net.builder.emit("merge", size=size, count=len(parts), base=base, y=acc, **given)
+    return learning.scale(learning.row(name, 1), acc, size, ONE, base)
+
+
+def _input_error(learning: Learning, node: Node, indices: dict[str, Buffer], error: Error) -> Error:
+    """Return the error of what a node reads."""
+    net, name = learning.net, node.inputs[0]
+    size, row = net.size(name), learning.row(node.name, 0)
+    if node.op in ("add", "flatten"):
+        return error
+    if node.op == "global_average_pool":
+        return _spread(learning, node, error)
+    if node.has_weights:
+        factor = constants(net.model).errors[node.name]
+        return learning.scale(row, learning.input_sums(node, error), size, factor, error.exponent)
+    acc = net.builder.array(net.samples * size, np.int32)
+    if node.op == "average_pool":
+        net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
+        return learning.scale(row, acc, size, (2**30, -7), error.exponent)
+    net.builder.emit("maximum_grad", net.geometry(node), e=error.e, index=indices[node.name],
+                     bits=GUARD_BITS, y=acc)  # fmt: skip
+    return learning.scale(row, acc, size, (2**30, 1 - GUARD_BITS), error.exponent)
+
+
+def _spread(learning: Learning, node: Node, error: Error) -> Error:
+    """Send the error of a mean to its pixels."""
+    net = learning.net
+    width = net.size(node.name)
+    fine, lower = net.builder.array(net.samples * width, np.int32), learning.exponent()
+    net.builder.emit("centre", x=error.e, zero=0, bits=GUARD_BITS, size=width, y=fine)
+    net.builder.emit("lower", exponent=error.exponent, bits=GUARD_BITS, y_exponent=lower)
+    share = constants(net.model).errors[node.name]
+    small = learning.scale(learning.row(node.name, 0), fine, width, share, lower)
+    return _to_pixels(net, node.inputs[0], small)
+
+
+def _to_pixels(net: Network, name: str, error: Error) -> Error:
+    shape, y = net.graph.shapes[name], net.value(name)
+    net.builder.emit("spread", x=error.e, pixels=shape[0] * shape[1], width=shape[2], y=y)
+    return Error(y, error.exponent)
+
+
+def _head(learning: Learning, name: str, y: Buffer) -> Error:
+    """Let a block's head learn; return the error of the value it reads: `edgetrain.heads.learn`."""
+    net, key = learning.net, f"head/{name}"
+    width, features = net.graph.output_size, net.graph.shapes[name][-1]
+    forth, back = learning.state[f"{key}/scale"]
+    zero = net.zero(name)
+    geometry = (1, 1, features, 1, 1, width, 1, 1, 1, 1, 0, 0, net.samples)
+    pooled = y
+    if len(net.graph.shapes[name]) == 3:
+        pooled = net.builder.array(net.samples * features)
+        average(net, name, y, ONE, zero, pooled)
+    packed = net.builder.array(rooms.packed(geometry))
+    bias = net.builder.array(rooms.whole(width, rooms.COLUMNS), np.int32)
+    w, b = net.place(f"{key}/w"), net.place(f"{key}/b")
+    net.builder.prepare("pack", geometry, is_block=1, w=w, b=b, zero=zero, packed=packed, bias=bias)
+    acc, outputs = (net.builder.array(net.samples * width, np.int32) for _ in range(2))
+    net.builder.emit("sums", geometry, x=pooled, zero=zero, packed=packed, bias=bias,
+                     area=area(net, geometry), y=acc)  # fmt: skip
+    net.builder.emit(
+        "logits", x=acc, width=width, y=outputs,
+        multiplier=net.constant((key, "multiplier"), [forth[0]] * width),
+        shift=net.constant((key, "shift"), [forth[1]] * width),
+    )  # fmt: skip
+    error = learning.loss(name, outputs, counts=False)
+    sums = net.builder.array(net.samples * features, np.int32)
+    ratio = net.constant(("unit", width), [UNIT_RATIO] * width, np.int16)
+    learning.send_back(geometry, w, error, ratio, net.builder.array(1, np.int32), sums)
+    found = learning.scale(learning.row(name, 1), sums, features, back, error.exponent)
+    limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
+    learning.gradients(key, geometry, False, zero, pooled, error, limit)
+    return _to_pixels(net, name, found) if len(net.graph.shapes[name]) == 3 else found

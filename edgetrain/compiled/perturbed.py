@@ -1,0 +1,179 @@
+"""Forward gradients as programs: pairs of perturbed passes, then one that learns."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgetrain.arithmetic import rooms
+from edgetrain.arithmetic.losses import LOGIT_BITS
+from edgetrain.compiled.builder import Buffer, Operand, Place
+from edgetrain.compiled.forward import (
+    Network,
+    Packed,
+    Parameters,
+    Values,
+    is_depthwise,
+    layer,
+    logits,
+    node_result,
+    pack,
+    sums,
+    take_input,
+)
+from edgetrain.compiled.learning import EVERYWHERE, Error, Learning
+from edgetrain.graph import INPUT, Node
+from edgetrain.inference import ends_linear
+from edgetrain.step import tensor_number
+
+
+def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, uses_sign: bool,
+          exact: bool) -> None:  # fmt: skip
+    """Write a step of `edgetrain.rules.forward_gradient`.
+
+    Args:
+        learning: the step.
+        space: "activity" or "weight".
+        nodes: that are perturbed.
+        queries: pairs of passes.
+        uses_sign: whether only the signs of differences count.
+        exact: whether the last layer learns from its exact error.
+
+    The loss is that of the clean pass; without one it is the sum over all perturbed passes.
+    """
+    net, last = learning.net, learning.net.graph.output
+    differences = net.builder.state([0] * queries * learning.batch)
+    has_clean_pass = space == "activity" or exact
+    for query in range(queries):
+        for sign in (1, -1):
+            _pass(learning, space, nodes, query, queries, sign, differences, not has_clean_pass)
+    given = {"queries": queries, "capacity": learning.batch, "uses_sign": int(uses_sign)}
+    if has_clean_pass:
+        _clean_pass(learning, space, nodes, exact, {"difference": differences, **given})
+    if space == "weight":
+        for node in nodes:
+            where = learning.target(f"node/{node.name}")
+            limit = net.model.scheme.bias_limits[node.name]
+            sizes = net.weight_geometry(node)
+            room = net.builder.array(rooms.learning(sizes))
+            net.builder.emit("learn_signs", sizes, difference=differences, limit=limit, room=room,
+                             **given, **where)  # fmt: skip
+    trained = {node.name for node in nodes} | ({last.name} if exact else set())
+    learning.conclude(frozenset(trained))
+
+
+def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bool,
+                given: Mapping[str, Operand]) -> None:  # fmt: skip
+    """Run the network as it is; let perturbed nodes learn in activity space, and an exact head."""
+    net, last = learning.net, learning.net.graph.output
+    with net.builder.each(net.samples):
+        values: Values = {INPUT: take_input(net)}
+        weights = _packed(net)
+        for node in net.graph.nodes:
+            values[node.name] = result = node_result(net, node, values, weights)
+            if node in nodes and space == "activity":
+                _learn(learning, node, values, _estimate(learning, node, result, given))
+        error = learning.loss(last.name, logits(net, result), counts=True)
+        if exact:
+            _learn(learning, last, values, error)
+
+
+def _packed(net: Network) -> dict[str, Packed]:
+    return {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
+
+
+def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, queries: int,
+          sign: int, differences: Buffer, counts: bool) -> None:  # fmt: skip
+    """Run the network with all nodes perturbed, and keep the losses."""
+    net = learning.net
+    way = {"sign": sign, "query": query, "queries": queries}
+    with net.builder.each(net.samples):
+        values: Values = {INPUT: take_input(net)}
+        weights = {}
+        for node in net.graph.trainable:
+            if node in nodes and space == "weight":
+                weights[node.name] = pack(net, node, _perturb(learning, node, way), False)
+            else:
+                weights[node.name] = pack(net, node, net.parameters(node), True)
+        for node in net.graph.nodes:
+            if node in nodes and space == "activity":
+                result = _shaken(learning, node, values[node.inputs[0]], weights[node.name], way)
+            else:
+                result = node_result(net, node, values, weights)
+            values[node.name] = result
+        learning.loss(
+            net.graph.output.name, logits(net, result), counts=counts, sign=sign,
+            difference=Place(differences, 8 * query * learning.batch), wants_error=False,
+        )  # fmt: skip
+
+
+def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Parameters:
+    """Move a node's weights along their signs: `edgetrain.rules.weight_space.outputs`."""
+    net = learning.net
+    source = net.parameters(node)
+    w = net.builder.array(node.n_out * net.graph.fan_in(node))
+    b = net.builder.array(node.n_out, np.int32)
+    net.builder.prepare(
+        "perturb", net.weight_geometry(node), w=source.w, b=source.b, w_out=w, b_out=b,
+        size=int(learning.state[f"perturb/{node.name}"][0]),
+        limit=net.model.scheme.bias_limits[node.name],
+        tensor=tensor_number(f"node/{node.name}"), **way,
+    )  # fmt: skip
+    return Parameters(w, b)
+
+
+def _shaken(learning: Learning, node: Node, x: Buffer, weights: Packed,
+            way: Mapping[str, int]) -> Buffer:  # fmt: skip
+    """Compute a node with its sums perturbed: `edgetrain.rules.activity_space.outputs`."""
+    net, scheme = learning.net, learning.net.model.scheme
+    units = net.constant(("perturb", node.name), learning.state[f"perturb/{node.name}"])
+    given: dict[str, Operand] = {"size": units, "tensor": tensor_number(f"node/{node.name}"), **way}
+    if net.samples == 1 and not ends_linear(net.model, node):
+        bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
+        net.builder.emit("shake", net.geometry(node), bias=weights.bias, y=bias, **given)
+        return layer(net, node, x, Packed(weights.packed, bias))
+    acc = sums(net, node, x, weights)
+    net.builder.emit("shake_sums", x=acc, width=node.n_out, **given)
+    if ends_linear(net.model, node):
+        return acc
+    y = net.value(node.name)
+    multiplier, shift = scheme.requantize[node.name]
+    low, high = scheme.output_limits[node.name]
+    net.builder.emit(
+        "requantize", x=acc, multiplier=net.constant(("multiplier", node.name), multiplier),
+        shift=net.constant(("shift", node.name), shift), width=node.n_out,
+        y_zero=net.zero(node.name), low=low, high=high, y=y,
+    )  # fmt: skip
+    return y
+
+
+def _estimate(learning: Learning, node: Node, result: Buffer,
+              given: Mapping[str, Operand]) -> Error:  # fmt: skip
+    """Estimate the error of a node's sums: `edgetrain.rules.activity_space.estimate`."""
+    net, key = learning.net, f"node/{node.name}"
+    low, high = EVERYWHERE
+    if node.activation:
+        low, most = net.model.scheme.output_limits[node.name]
+        high = most if node.activation == "relu6" else high
+    pixels = net.size(node.name) // node.n_out
+    limits = {"low": low, "high": high, "width": node.n_out}
+    acc = net.builder.array(net.samples * node.n_out, np.int32)
+    is_image = node.op == "conv2d"
+    net.builder.emit("estimate", tensor=tensor_number(key), x=result, y=acc,
+                     pixels=pixels if is_image else 0, **limits, **given)  # fmt: skip
+    factor = learning.state[f"factor/{node.name}"]
+    small = learning.scale(learning.row(node.name, 0), acc, node.n_out, factor,
+                           learning.fixed_exponent(-LOGIT_BITS))  # fmt: skip
+    if ends_linear(net.model, node):
+        return small
+    e = net.value(node.name)
+    net.builder.emit("opened", e=small.e, x=result, pixels=pixels, y=e, **limits)
+    return Error(e, small.exponent)
+
+
+def _learn(learning: Learning, node: Node, values: Values, error: Error) -> None:
+    """Let a node learn from an error of its sums."""
+    net, source = learning.net, node.inputs[0]
+    learning.gradients(
+        f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node), net.zero(source),
+        values[source], error, net.model.scheme.bias_limits[node.name],
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+"""Programs ready to run: memory, table, and what they are given."""
+
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from edgetrain.arithmetic.instructions import GIVEN
+from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.compiled.block import Bytes
+from edgetrain.compiled.builder import ALIGNMENT, Builder, resolve
+
+NOTHING = np.zeros(1, np.uint8)
+NO_TARGETS = np.zeros(1, np.int32)
+TAIL = 1 << 16
+"""Bytes behind the memory: a tile may read rows that do not exist."""
+
+
+class Program:
+    """A table of instructions and its memory.
+
+    Attributes:
+        given: int64, see `edgetrain.arithmetic.instructions.GIVEN`.
+        nbytes: of the memory.
+    """
+
+    def __init__(self, builder: Builder, ops: ModuleType) -> None:
+        self._machine: Any = ops.machine
+        rows, self.nbytes = builder.finish()
+        self._memory = np.zeros(self.nbytes + ALIGNMENT + TAIL, np.uint8)
+        base = -(-self._memory.ctypes.data // ALIGNMENT) * ALIGNMENT
+        start = base - self._memory.ctypes.data
+        for buffer in builder.lasting:
+            if buffer.data is not None:
+                raw = buffer.data.reshape(-1).view(np.uint8)
+                self._memory[start + buffer.start :][: raw.size] = raw
+        table = self._machine.assemble(resolve(rows, base))
+        self._whole, self._body = table, table[builder.loops[0][0] - 1 :]
+        self.given = np.zeros(len(GIVEN), np.int64)
+        self._places = np.zeros(6, np.int64)
+
+    def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints = NOTHING,
+            targets: Ints = NO_TARGETS, is_prepared: bool = False) -> None:  # fmt: skip
+        """Run on the samples x, int8; out is filled with bytes, whatever its type.
+
+        With is_prepared the rows before the first loop are left out.
+        """
+        flat, raw = self._flat(x, out)
+        table = self._body if is_prepared else self._whole
+        self._machine.run(table, old, new, flat, raw, targets, self.given, self._places)
+
+    def bound(self, x: Int8, out: Ints) -> Callable[[], object]:
+        """Return a call that runs the rows after the preparations on these very arrays."""
+        flat, raw = self._flat(x, out)
+        given = (NOTHING, NOTHING, flat, raw, NO_TARGETS, self.given, self._places)
+        return partial(self._machine.run, self._body, *given)
+
+    def _flat(self, x: Int8, out: Ints) -> tuple[Int8, Int8]:
+        """Note the batch, and return samples and results as the machine takes them."""
+        given = self.given
+        given[0], given[4], given[5] = len(x), 0, 0
+        if not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x)
+        return x.reshape(-1), out.reshape(-1).view(np.int8)

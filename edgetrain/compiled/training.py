@@ -1,0 +1,180 @@
+"""Training steps as programs: from one model and state to the next in one call."""
+
+import zlib
+from collections.abc import Callable, Hashable, Mapping
+from types import ModuleType
+
+import numpy as np
+
+from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.blocks import is_convolutional
+from edgetrain.compiled.block import BlockParams, BlockTensors, Bytes, Layout
+from edgetrain.compiled.builder import Builder
+from edgetrain.compiled.forward import Network, is_known, machine_of
+from edgetrain.compiled.learning import Learning
+from edgetrain.compiled.program import Program
+from edgetrain.errors import RuleError
+from edgetrain.model import Model
+from edgetrain.outputs import check_labels
+from edgetrain.settings import Settings
+from edgetrain.state import State
+from edgetrain.step import check_batch
+
+CHANGING = ("head/", "master/", "exponents")
+"""Beginnings of the names of tensors that a step changes; scales of heads do not change."""
+Write = Callable[[Learning], None]
+Metrics = Mapping[str, int]
+
+
+class Trainer:
+    """The programs of one network, rule and set of constants, which share their blocks.
+
+    Args:
+        model: the network.
+        state: at the start of the run.
+        settings: of the rule.
+        ops: a backend with a machine.
+    """
+
+    def __init__(self, model: Model, state: State, settings: Settings, ops: ModuleType) -> None:
+        self._settings, self._ops = settings, ops
+        self._nodes = tuple(node.name for node in model.graph.trainable)
+        self._tensors = tuple(state.tensors)
+        self._constant = {k: v for k, v in state.tensors.items() if not _changes(k)}
+        self._layout = Layout(_arrays(model, state))
+        self._programs: dict[Hashable, Program] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything that training keeps: blocks, memories and constants."""
+        constant = sum(array.nbytes for array in self._constant.values())
+        return self._layout.nbytes + constant + sum(p.nbytes for p in self._programs.values())
+
+    def owns(self, tensors: BlockTensors) -> bool:
+        """Whether a state is one that this trainer made."""
+        return tensors.layout is self._layout
+
+    def step(
+        self, model: Model, state: State, x: Int8, y: Ints, seed: int, key: Hashable, write: Write
+    ) -> tuple[Model, State, Metrics]:
+        """Learn from one batch.
+
+        Args:
+            model: the network.
+            state: of the rule.
+            x: int8 (batch, *input_shape).
+            y: int32 labels or targets.
+            seed: of the run.
+            key: of the program.
+            write: writes the program, where there is none for the key yet.
+        """
+        if (key, len(x)) not in self._programs:
+            self._programs[key, len(x)] = self._write(model, state, len(x), write)
+        program = self._programs[key, len(x)]
+        old = self._block(model, state)
+        new = self._layout.fresh()
+        given, step = program.given, state.step
+        given[1], given[2], given[3] = seed, step, self._settings.rate_at(step)
+        program.run(old, new, x, targets=y.reshape(-1))
+        params = BlockParams(self._layout, new, self._nodes)
+        tensors = BlockTensors(self._layout, new, self._constant, self._tensors)
+        metrics = {"loss": int(given[4]), "saturated": int(given[5])}
+        return model.stepped(params), State(step + 1, tensors), metrics
+
+    def _block(self, model: Model, state: State) -> Bytes:
+        """Return the block that holds a model and its state."""
+        params, tensors = model.params, state.tensors
+        if (
+            isinstance(params, BlockParams)
+            and isinstance(tensors, BlockTensors)
+            and params.block is tensors.block
+            and tensors.layout is self._layout
+        ):
+            return tensors.block
+        return self._layout.filled(_arrays(model, state))
+
+    def _write(self, model: Model, state: State, batch: int, write: Write) -> Program:
+        whole = not is_convolutional(model.graph)
+        builder = Builder()
+        area = self._ops.machine.AREA
+        net = Network(builder, model, self._layout, batch if whole else 1, area)
+        write(Learning(net, self._settings, state.tensors, batch, whole))
+        return Program(builder, self._ops)
+
+
+def _changes(name: str) -> bool:
+    return name.startswith(CHANGING) and not name.endswith("/scale")
+
+
+def _arrays(model: Model, state: State) -> dict[str, Ints]:
+    """Return all arrays that a step changes, by name."""
+    arrays: dict[str, Ints] = {}
+    for name, (w, b) in model.params.items():
+        arrays |= {f"node/{name}/w": w, f"node/{name}/b": b}
+    return arrays | {name: array for name, array in state.tensors.items() if _changes(name)}
+
+
+def can_run(model: Model, settings: Settings, ops: ModuleType) -> bool:
+    """Whether a program can take the steps of a network with these settings."""
+    if machine_of(ops) is None or settings.momentum_bits:
+        return False
+    known = model.scheme.programs
+    if "can learn" not in known:
+        smooth = any(node.op == "activation" for node in model.graph.nodes)
+        known["can learn"] = is_known(model.graph) and not smooth
+    return bool(known["can learn"])
+
+
+def step(
+    model: Model, state: State, settings: Settings, x: Int8, y: Ints, ops: ModuleType, seed: int,
+    key: Hashable, write: Write,
+) -> tuple[Model, State, Metrics]:  # fmt: skip
+    """Take a step; see `Trainer.step` and `edgetrain.rules.base.Rule.step`.
+
+    Raises:
+        RuleError: if samples, labels or targets do not fit.
+    """
+    check_batch(model, settings, x)
+    if settings.loss == "squared_error":
+        shape = (len(x), model.graph.output_size)
+        if y.shape != shape:
+            raise RuleError(f"targets must have the shape {shape}, got {y.shape}")
+    else:
+        check_labels(y, len(x), model.graph.output_size)
+    return _trainer(model, state, settings, ops).step(
+        model, state, x, np.ascontiguousarray(y, np.int32), seed, key, write
+    )
+
+
+def _trainer(model: Model, state: State, settings: Settings, ops: ModuleType) -> Trainer:
+    """Return the trainer of a state; its own is known."""
+    known = model.scheme.programs
+    tensors = state.tensors
+    if isinstance(tensors, BlockTensors):
+        found: Trainer | None = known.get((id(tensors.layout), settings, ops))
+        if found is not None:
+            return found
+    crc = 0
+    for name in sorted(tensors):
+        if not _changes(name):
+            crc = zlib.crc32(tensors[name].tobytes(), zlib.crc32(name.encode(), crc))
+    key = ("training", crc, model.task, settings, ops)
+    if key not in known:
+        trainer = Trainer(model, state, settings, ops)
+        known[key] = known[id(trainer._layout), settings, ops] = trainer
+    made: Trainer = known[key]
+    return made
+
+
+def kept_bytes(model: Model, state: State) -> int:
+    """Return the bytes that training keeps: in programs, or the model and state where it has none.
+
+    Args:
+        model: after a step.
+        state: after the same step.
+    """
+    if isinstance(state.tensors, BlockTensors):
+        for value in model.scheme.programs.values():
+            if isinstance(value, Trainer) and value.owns(state.tensors):
+                return value.nbytes
+    return state.nbytes + sum(array.nbytes for pair in model.params.values() for array in pair)

@@ -1,0 +1,1 @@
+"""Tests of the backend "numba" that other backends do not need."""

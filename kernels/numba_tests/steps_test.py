@@ -1,0 +1,151 @@
+"""Compiled steps are values, allocate nothing after the first, and check what they are given."""
+
+import tracemalloc
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="Numba is not installed")
+
+from edgetrain import fixed, kernels
+from edgetrain.architectures import ds_cnn, mlp
+from edgetrain.compiled import training
+from edgetrain.compiled.block import BlockParams
+from edgetrain.compiled.builder import Builder
+from edgetrain.errors import RuleError
+from edgetrain.quantize import quantize
+from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.settings import Settings
+from edgetrain.state import trace
+
+SETTINGS = Settings(batch=8, learning_rate=2**-4)
+RULES = [
+    MonoForward(settings=SETTINGS, warmup=0), Backprop(settings=SETTINGS),
+    ForwardGradient(settings=SETTINGS), ForwardGradient(settings=SETTINGS, space="weight"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ops():
+    return kernels.load("numba")
+
+
+@pytest.fixture(params=["mlp", "ds_cnn"])
+def given(request):
+    """A model, a batch, and the largest value that a step which allocated would allocate."""
+    real = mlp((256,), 10) if request.param == "mlp" else ds_cnn((25, 10, 1), 10, channels=32)
+    x = np.random.default_rng(5).normal(size=(8, *real.graph.input_shape)).astype(np.float32)
+    model = quantize(real, x, headroom=2.0)
+    return model, model.quantize_input(x), np.arange(8) % 10
+
+
+@pytest.mark.parametrize(
+    "rule", RULES, ids=lambda r: f"{type(r).__name__} {getattr(r, 'space', '')}"
+)
+def test_steps_after_the_first_allocate_nothing(given, rule, ops):
+    model, x, y = given
+    state = rule.init(model)
+    for _ in range(3):
+        model, state, _ = rule.step(model, state, x, y, ops)
+    kept = training.kept_bytes(model, state)
+
+    tracemalloc.start()
+    model, state, _ = rule.step(model, state, x, y, ops)
+    before = tracemalloc.get_traced_memory()[0]
+    tracemalloc.reset_peak()
+    for _ in range(5):
+        model, state, _ = rule.step(model, state, x, y, ops)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert isinstance(model.params, BlockParams)
+    assert training.kept_bytes(model, state) == kept
+    assert (
+        peak - before < 16384
+    )  # small objects of Python; the arrays of a step are several times that
+
+
+def test_older_models_and_states_keep_their_values(given, ops):
+    model, x, y = given
+    rule = RULES[0]
+    run = [(model, rule.init(model))]
+    traces = [trace(*run[0])]
+    for _ in range(5):
+        run.append(rule.step(*run[-1], x, y, ops)[:2])
+        traces.append(trace(*run[-1]))
+
+    assert [trace(*pair) for pair in run] == traces
+    assert len(set(traces)) == 6
+    again = rule.step(*run[2], x, y, ops)  # from the middle, beside all others
+    assert trace(*again[:2]) == traces[3]
+    assert [trace(*pair) for pair in run] == traces
+
+
+def test_a_state_of_another_model_or_of_numpy_goes_on(given, ops):
+    model, x, y = given
+    rule = RULES[0]
+    start = model, rule.init(model)
+    one = rule.step(*rule.step(*start, x, y, ops)[:2], x, y, fixed)
+    other = rule.step(*rule.step(*start, x, y, fixed)[:2], x, y, ops)
+
+    assert trace(*one[:2]) == trace(*other[:2])
+
+
+def test_batches_of_several_sizes_in_one_run(given, ops):
+    model, x, y = given
+    rule = RULES[0]
+    here = there = model, rule.init(model)
+    for size in (8, 3, 8, 1):
+        here = rule.step(*here, x[:size], y[:size], fixed)[:2]
+        there = rule.step(*there, x[:size], y[:size], ops)[:2]
+        assert trace(*here) == trace(*there)
+
+
+def test_rules_of_different_rates_do_not_share_constants(given, ops):
+    model, x, y = given
+    for rate in (2**-3, 2**-5):
+        rule = MonoForward(settings=Settings(batch=8, learning_rate=rate), warmup=0)
+        start = model, rule.init(model)
+        ours, wanted = (rule.step(*start, x, y, backend)[:2] for backend in (ops, fixed))
+        assert trace(*ours) == trace(*wanted)
+
+
+@pytest.mark.parametrize("rule", RULES[:1] + RULES[2:3], ids=lambda r: type(r).__name__)
+def test_bad_samples_and_labels_are_refused_before_anything_runs(given, rule, ops):
+    model, x, y = given
+    state = rule.init(model)
+
+    for samples, labels, said in [
+        (x.astype(np.float32), y, "x must be int8"), (x[:, :-1], y, "x must be int8"),
+        (np.repeat(x, 2, 0), np.repeat(y, 2), "a step takes 1 to 8 samples"),
+        (x, y + 9, "labels must be in"), (x, y - 1, "labels must be in"),
+        (x, y[:-1], "labels must be 8 integers"),
+    ]:  # fmt: skip
+        with pytest.raises(RuleError, match=said):
+            rule.step(model, state, samples, labels, ops)
+
+
+def test_arrays_that_live_at_the_same_time_never_overlap():
+    builder = Builder()
+    lasting = builder.state([1, 2, 3])
+    arrays = [builder.array(size) for size in (100, 5000, 30, 700, 64)]
+    outside = builder.array(50)
+    builder.emit("clear", y=outside, size=50)
+    with builder.each(1):
+        for first, second in pairwise(arrays):
+            builder.emit("input", y=first, size=1)
+            builder.emit("spread", x=first, pixels=1, width=1, y=second)
+        builder.emit("output", x=outside, size=1)
+    _, size = builder.finish()
+
+    every = [lasting, outside, *arrays]
+    assert all(b.start % 64 == 0 and b.start + b.size <= size for b in every)
+    for a in arrays:  # what was written before the loop is read in each of its turns
+        assert a.start >= outside.start + outside.size or outside.start >= a.start + a.size
+    for first, second in pairwise(arrays):
+        apart = (
+            first.start + first.size <= second.start or second.start + second.size <= first.start
+        )
+        assert apart
+    assert size < sum(-(-b.size // 64) * 64 for b in every)  # dead arrays give their place away
