@@ -254,14 +254,14 @@ def _code(name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed
         f"static const uint32_t seed = {seed}u;", "static int64_t step;",
         "static uint32_t total_saturated;", *unit.declarations, "", text.arena(infer, learn),
         text.function(
-            f"void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
+            f"ET_COLD void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
         ),
         text.function(
-            f"et_status {name}_infer(const int8_t *x, int8_t *y)",
+            f"ET_COLD et_status {name}_infer(const int8_t *x, int8_t *y)",
             [null, *infer.body(), "return ET_OK;"],
         ),
         text.function(
-            f"et_status {name}_train(const int8_t *x, const int32_t *y, int32_t *loss_out)",
+            f"ET_COLD et_status {name}_train(const int8_t *x, const int32_t *y, int32_t *loss_out)",
             [*before, *learn.body(), *after],
         ),
         text.function(f"uint32_t {name}_saturated(void)", ["return total_saturated;"]),

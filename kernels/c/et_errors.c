@@ -73,6 +73,7 @@ int32_t et_max_pool_error(const int8_t *e, const uint8_t *index, const et_scalin
     return pool_error(e, index, scaling, sums, out, batch, window);
 }
 
+ET_COLD
 int32_t et_widened(const int8_t *e, const et_scaling *scaling, int8_t *out, int32_t n) {
     int32_t peak = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -109,11 +110,13 @@ static int32_t is_open(int32_t y, int32_t low, int32_t high) {
     return y > low && y < high;
 }
 
+ET_SPARE_STEP
 void et_close(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n) {
     for (int32_t i = et_close_fast(e, y, low, high, n); i < n; i++)
         e[i] = (int8_t)(is_open(y[i], low, high) ? e[i] : 0);
 }
 
+ET_SPARE_STEP
 void et_keep_open(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n) {
     int32_t i = et_keep_open_fast(y, low, high, bits, n);
     __builtin_memset(bits + i / 8, 0, (size_t)(n - i + 7) / 8);
@@ -121,11 +124,13 @@ void et_keep_open(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int
         bits[i / 8] = (uint8_t)(bits[i / 8] | is_open(y[i], low, high) << (i % 8));
 }
 
+ET_SPARE_STEP
 void et_close_by_bits(int8_t *e, const uint8_t *bits, int32_t n) {
     for (int32_t i = et_close_by_bits_fast(e, bits, n); i < n; i++)
         e[i] = (int8_t)((bits[i / 8] >> (i % 8) & 1) != 0 ? e[i] : 0);
 }
 
+ET_COLD
 void et_spread(const int8_t *e, int8_t *out, int32_t rows, int32_t pixels, int32_t channels) {
     for (int32_t r = 0; r < rows; r++, e += channels)
         for (int32_t p = 0; p < pixels; p++, out += channels)

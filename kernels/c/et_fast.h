@@ -14,6 +14,9 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
 
 #if defined(ET_DSP) || defined(ET_HELIUM)
 
+/* Marks plain loops, which only run where no fast form fits. */
+#define ET_SPARE ET_COLD
+
 /* All of et_start. */
 void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
                    int32_t n, int32_t *start);
@@ -49,6 +52,8 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
                        uint32_t first, int32_t n, int32_t *saturated);
 
 #else
+
+#define ET_SPARE
 
 static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]) {
     for (; n > 0; n--, x += pitch)

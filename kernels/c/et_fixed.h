@@ -16,6 +16,9 @@ typedef enum {
     ET_BAD_ARGUMENT = -1, /* a value from outside is out of range; nothing was written */
 } et_status;
 
+/* Marks functions of which the size matters and not the time. */
+#define ET_COLD __attribute__((cold))
+
 /* A stream of random words: the two halves of its key. */
 typedef struct {
     uint32_t k0, k1;

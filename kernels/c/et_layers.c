@@ -32,6 +32,7 @@ void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_
 #endif
 }
 
+ET_SPARE
 void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32_t rows,
                    int32_t channels) {
     if (et_requantize_fast(acc, output, y, rows, channels))
@@ -41,6 +42,7 @@ void et_requantize(const int32_t *acc, const et_output *output, int8_t *y, int32
             *y++ = finish(output, *acc++, o);
 }
 
+ET_SPARE
 void et_dense_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_t *acc,
                   int32_t batch, int32_t n_in, int32_t n_out) {
     for (int32_t n = 0; n < batch; n++, x += n_in) {
@@ -50,6 +52,7 @@ void et_dense_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_
     }
 }
 
+ET_SPARE
 void et_dense(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
               int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch) {
     if (et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch))
@@ -62,6 +65,7 @@ void et_dense(const int8_t *x, const int8_t *w, const int32_t *start, const et_o
 }
 
 /* One result: taps outside the image see the zero point. */
+ET_SPARE
 static int32_t convolve(const int8_t *x, const int8_t *w, int32_t x_zero_point, const et_window *v,
                         const et_view *at, int32_t part) {
     int32_t sum = 0;
@@ -76,6 +80,7 @@ static int32_t convolve(const int8_t *x, const int8_t *w, int32_t x_zero_point, 
 }
 
 /* One result of a group of one channel, with every tap inside the image. */
+ET_SPARE
 static int32_t channel_inside(const int8_t *x, const int8_t *w, const et_window *v) {
     const int32_t next_row = (v->width - v->kernel_width) * v->n_in;
     int32_t sum = 0;
@@ -86,6 +91,7 @@ static int32_t channel_inside(const int8_t *x, const int8_t *w, const et_window 
 }
 
 /* One sample; output is NULL for accumulators. */
+ET_SPARE
 static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *start,
                            int32_t x_zero_point, const et_output *output, int32_t *acc, int8_t *y,
                            const et_window *v) {
@@ -109,6 +115,7 @@ static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *star
         }
 }
 
+ET_SPARE
 void et_conv2d_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                    int32_t *acc, int32_t batch, const et_window *window) {
     const int32_t read = window->height * window->width * window->n_in;
@@ -117,6 +124,7 @@ void et_conv2d_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32
         convolve_image(x, w, start, x_zero_point, NULL, acc, NULL, window);
 }
 
+ET_SPARE
 void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                const et_output *output, int8_t *y, int32_t batch, const et_window *window,
                void *scratch) {

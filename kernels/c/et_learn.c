@@ -17,6 +17,7 @@ static int32_t bit_length(int32_t value) {
     return bits;
 }
 
+ET_COLD
 et_scaling et_choose_scale(const et_scale *scale, int32_t multiplier, int32_t shift,
                            int32_t exponent, int32_t limit) {
     const int32_t finest = exponent + shift;
@@ -25,6 +26,7 @@ et_scaling et_choose_scale(const et_scale *scale, int32_t multiplier, int32_t sh
     return found;
 }
 
+ET_COLD
 void et_watch_peak(et_scale *scale, int32_t used, int32_t peak, uint32_t step) {
     const int32_t excess = bit_length(peak) - ERROR_BITS;
     const int32_t watched = et_max(peak, scale->peak);
@@ -79,6 +81,7 @@ static int32_t reader(int32_t position, int32_t tap, int32_t stride, int32_t cou
 }
 
 /* sums[channel] += what all outputs that read one pixel by one tap send back. */
+ET_SPARE_STEP
 static void gather(const int8_t *e, const int8_t *w, const int16_t *ratio, int32_t *sums,
                    int32_t tap, const et_window *v) {
     const int32_t part = v->n_in / v->groups, of_group = v->n_out / v->groups;
@@ -93,6 +96,7 @@ static void gather(const int8_t *e, const int8_t *w, const int16_t *ratio, int32
 }
 
 /* et_conv2d_error of one image. */
+ET_SPARE_STEP
 static int32_t image_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
                            const et_scaling *scaling, int32_t *sums, int8_t *out,
                            const et_window *v) {
@@ -115,6 +119,7 @@ static int32_t image_error(const int8_t *e, const int8_t *w, const int16_t *rati
     return peak;
 }
 
+ET_SPARE_STEP
 int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
                         const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
                         const et_window *window, void *scratch) {
@@ -132,11 +137,22 @@ int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
 int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                        const et_weights *weights, const et_rates *rates, int32_t *sums,
                        int32_t batch, int32_t n_in, int32_t n_out) {
-    const et_window one = {1, 1, n_in, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1};
-    return et_conv2d_learn(x, e, x_zero_point, weights, rates, sums, batch, &one, NULL);
+    int32_t saturated = 0;
+    for (int32_t o = 0; o < n_out; o++) {
+        const int8_t *row = x;
+        clear(sums, n_in);
+        for (int32_t n = 0; n < batch; n++, row += n_in) {
+            const int32_t factor = e[n * n_out + o];
+            for (int32_t i = 0; factor != 0 && i < n_in; i++)
+                sums[i] += factor * (row[i] - x_zero_point);
+        }
+        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n_in), n_in);
+    }
+    return saturated;
 }
 
 /* sums = gradient of one channel's weights. */
+ET_SPARE_STEP
 static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point, int32_t *sums,
                          int32_t batch, int32_t o, const et_window *v) {
     const int32_t part = v->n_in / v->groups, first = o / (v->n_out / v->groups) * part;
@@ -156,6 +172,7 @@ static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point,
             }
 }
 
+ET_SPARE_STEP
 int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                         const et_weights *weights, const et_rates *rates, int32_t *sums,
                         int32_t batch, const et_window *window, void *scratch) {
@@ -173,6 +190,7 @@ int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
     return saturated;
 }
 
+ET_SPARE_STEP
 void et_bias_learn(const int8_t *e, int32_t *b, const et_rates *rates, int32_t limit, int32_t rows,
                    int32_t n_out) {
     for (int32_t o = 0; o < n_out;) {

@@ -4,6 +4,7 @@
 
 enum { LOGIT_MAX = (1 << 20) - 1, PROBABILITY_BITS = 15, BELOW_MAX = (1 << 14) - 1 };
 
+ET_COLD
 void et_logits_q10(const int32_t *acc, const int32_t *multiplier, const int8_t *shift,
                    int32_t *logits, int32_t batch, int32_t classes) {
     for (int32_t n = 0; n < batch; n++)
@@ -38,6 +39,7 @@ static int32_t log_q10(int32_t value) {
     return (log + 32) >> 6;
 }
 
+ET_COLD
 et_status et_cross_entropy(const int32_t *logits, const int32_t *y, int32_t *error, int32_t *loss,
                            int32_t batch, int32_t classes) {
     for (int32_t n = 0; n < batch; n++)
@@ -56,6 +58,7 @@ et_status et_cross_entropy(const int32_t *logits, const int32_t *y, int32_t *err
     return ET_OK;
 }
 
+ET_COLD
 void et_squared_error(const int32_t *output, const int32_t *target, int32_t *error, int32_t *loss,
                       int32_t batch, int32_t n_out) {
     for (int32_t n = 0; n < batch; n++) {

@@ -72,6 +72,7 @@ void et_max_pool(const int8_t *x, int8_t *y, uint8_t *index, int32_t batch,
             }
 }
 
+ET_SPARE
 void et_global_average_pool(const int8_t *x, int32_t x_zero_point, int32_t multiplier,
                             int32_t shift, int32_t y_zero_point, int8_t *y, int32_t batch,
                             int32_t pixels, int32_t channels) {
@@ -90,6 +91,7 @@ static int32_t widened(int8_t x, et_term term) {
     return et_rescale(above, term.multiplier, term.shift);
 }
 
+ET_SPARE
 void et_add(const int8_t *a, et_term a_term, const int8_t *b, et_term b_term, int8_t *y,
             et_term y_term, int32_t low, int32_t high, int32_t n) {
     if (et_add_fast(a, a_term, b, b_term, y, y_term, low, high, n))

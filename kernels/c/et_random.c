@@ -1,5 +1,6 @@
 #include "et_random.h"
 
+ET_COLD
 et_key et_stream_key(uint32_t seed, uint32_t step, uint32_t tensor, uint32_t purpose) {
     uint32_t a = et_mix32(seed + 0x9e3779b9u);
     a = et_mix32(a ^ step);

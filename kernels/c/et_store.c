@@ -36,14 +36,17 @@ typedef struct {
 
 static const char mark[8] = {'e', 't', '_', 's', 'a', 'v', 'e', 'd'};
 
+ET_COLD
 static uint32_t least(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
+ET_COLD
 static uint32_t mark_address(const et_flash *flash, uint32_t slot) {
     return flash->slots[slot] + flash->slot_size - ET_STORE_MARK(flash->write_size);
 }
 
+ET_COLD
 static int has_good_shape(const et_flash *flash) {
     const uint32_t unit = flash->write_size, page = flash->page_size, size = flash->slot_size;
     const uint32_t low = least(flash->slots[0], flash->slots[1]);
@@ -56,6 +59,7 @@ static int has_good_shape(const et_flash *flash) {
 }
 
 /* Check what comes from outside; fill what the headers of these parts have in common. */
+ET_COLD
 static et_store_status describe(const et_flash *flash, const et_part *parts, uint32_t count,
                                 uint32_t model_id, et_header *common) {
     if (flash == NULL || flash->read == NULL || flash->write == NULL || flash->erase == NULL)
@@ -82,6 +86,7 @@ static et_store_status describe(const et_flash *flash, const et_part *parts, uin
 }
 
 /* CRC of a header and of the parts that lie behind it in a slot. Returns 0, or 1 if unreadable. */
+ET_COLD
 static int crc_in_flash(const et_flash *flash, uint32_t slot, const et_header *header,
                         uint32_t *crc) {
     uint32_t address = flash->slots[slot] + (uint32_t)sizeof *header, left = header->size;
@@ -99,6 +104,7 @@ static int crc_in_flash(const et_flash *flash, uint32_t slot, const et_header *h
 }
 
 /* What a load from one slot would return; its header. */
+ET_COLD
 static et_store_status inspect(const et_flash *flash, uint32_t slot, const et_header *common,
                                et_header *header) {
     char found[sizeof mark];
@@ -127,12 +133,14 @@ static et_store_status inspect(const et_flash *flash, uint32_t slot, const et_he
     return ET_OK;
 }
 
+ET_COLD
 static void inspect_both(const et_flash *flash, const et_header *common, et_slots *slots) {
     for (uint32_t slot = 0; slot < 2; slot++)
         slots->state[slot] = inspect(flash, slot, common, &slots->header[slot]);
 }
 
 /* The slot whose header is newer, 1 if there is none; numbers may wrap around. */
+ET_COLD
 static uint32_t newer(const et_slots *slots) {
     const et_header *a = &slots->header[0], *b = &slots->header[1];
     if (a->magic == 0 || b->magic == 0)
@@ -141,23 +149,27 @@ static uint32_t newer(const et_slots *slots) {
 }
 
 /* How much a slot deserves to be kept: one that cannot be read is the first to be erased. */
+ET_COLD
 static int32_t worth(et_store_status state) {
     return state == ET_OK ? 3 : state == ET_FOREIGN ? 2 : state != ET_FLASH_FAILED;
 }
 
 /* The slot that a load takes first and a save leaves alone. */
+ET_COLD
 static uint32_t better(const et_slots *slots) {
     const int32_t a = worth(slots->state[0]), b = worth(slots->state[1]);
     return a == b ? newer(slots) : b > a;
 }
 
 /* What a load returns: one whole record is enough, else the lower status tells more. */
+ET_COLD
 static et_store_status verdict(const et_slots *slots) {
     if (slots->state[0] == ET_OK || slots->state[1] == ET_OK)
         return ET_OK;
     return et_min(slots->state[0], slots->state[1]);
 }
 
+ET_COLD
 static int flush(et_writer *writer) {
     const et_flash *flash = writer->flash;
     const uint32_t unit = flash->write_size, size = (writer->used + unit - 1) / unit * unit;
@@ -168,6 +180,7 @@ static int flush(et_writer *writer) {
     return size > 0 && flash->write(flash->context, address, writer->buffer.bytes, size) != 0;
 }
 
+ET_COLD
 static int put(et_writer *writer, const void *from, uint32_t size) {
     const uint8_t *at = from;
     while (size > 0) {
@@ -183,6 +196,7 @@ static int put(et_writer *writer, const void *from, uint32_t size) {
 }
 
 /* Write the mark. */
+ET_COLD
 static int commit(const et_flash *flash, uint32_t slot) {
     const uint32_t address = mark_address(flash, slot);
     et_writer writer = {.flash = flash, .address = address};
@@ -193,6 +207,7 @@ static int commit(const et_flash *flash, uint32_t slot) {
 }
 
 /* Put all but the mark into a slot. */
+ET_COLD
 static int fill(const et_flash *flash, uint32_t slot, const et_header *header,
                 const et_part *parts, uint32_t count) {
     et_writer writer = {.flash = flash, .address = flash->slots[slot]};
@@ -208,6 +223,7 @@ static int fill(const et_flash *flash, uint32_t slot, const et_header *header,
 }
 
 /* Read a filled slot back. */
+ET_COLD
 static int is_filled(const et_flash *flash, uint32_t slot, const et_header *header) {
     et_header found;
     uint32_t crc;
@@ -216,6 +232,7 @@ static int is_filled(const et_flash *flash, uint32_t slot, const et_header *head
            crc_in_flash(flash, slot, header, &crc) == 0 && crc == header->crc;
 }
 
+ET_COLD
 et_store_status et_store_save(const et_flash *flash, const et_part *parts, uint32_t count,
                               uint32_t model_id) {
     et_header header;
@@ -245,6 +262,7 @@ et_store_status et_store_save(const et_flash *flash, const et_part *parts, uint3
 }
 
 /* Copy a record that was checked; check the copy as well. */
+ET_COLD
 static int copy(const et_flash *flash, uint32_t slot, const et_header *header,
                 const et_part *parts, uint32_t count) {
     uint32_t address = flash->slots[slot] + (uint32_t)sizeof *header;
@@ -259,6 +277,7 @@ static int copy(const et_flash *flash, uint32_t slot, const et_header *header,
     return crc != header->crc;
 }
 
+ET_COLD
 et_store_status et_store_load(const et_flash *flash, const et_part *parts, uint32_t count,
                               uint32_t model_id) {
     et_header common;
@@ -276,6 +295,7 @@ et_store_status et_store_load(const et_flash *flash, const et_part *parts, uint3
     return verdict(&slots);
 }
 
+ET_COLD
 et_store_status et_store_info(const et_flash *flash, const et_part *parts, uint32_t count,
                               uint32_t model_id, et_stored *stored) {
     et_header common;

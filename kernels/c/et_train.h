@@ -9,6 +9,9 @@ enum { ET_COLUMNS = 8 };
 
 #if defined(ET_DSP)
 
+/* Marks plain loops, which only run where no fast form fits. */
+#define ET_SPARE_STEP ET_COLD
+
 /* Each returns a negative number, with nothing written, where it does not fit. */
 int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                              const et_weights *weights, const et_rates *rates, int32_t batch,
@@ -40,6 +43,8 @@ int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shak
                       int32_t *sum);
 
 #else
+
+#define ET_SPARE_STEP
 
 #define et_conv2d_learn_fast(x, e, zero_point, weights, rates, batch, window, scratch) \
     ((void)(scratch), -1)

@@ -32,6 +32,7 @@ static fractions fractions_from(et_key key, uint32_t index) {
     return f;
 }
 
+ET_SPARE
 int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                       uint32_t first, int32_t n) {
     fractions f = fractions_from(key, first);
@@ -47,6 +48,7 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
 }
 
 #if defined(ET_DSP) || defined(ET_HELIUM)
+ET_COLD
 int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
                            int32_t n) {
     fractions f = fractions_from(key, first);
@@ -60,6 +62,7 @@ int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, 
 }
 #endif
 
+ET_SPARE
 int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                             uint32_t first, int32_t n) {
     int32_t saturated = 0;
@@ -122,6 +125,7 @@ void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
         visible[i] = (int8_t)(w[i] >> MASTER_BITS);
 }
 
+ET_COLD
 void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, int32_t limit,
                     int32_t n) {
     for (int32_t i = 0; i < n; i++) {
@@ -154,6 +158,7 @@ void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t 
     }
 }
 
+ET_COLD
 int32_t et_realign(int32_t *unit, int32_t exponent) {
     const int32_t bits = *unit == NO_STEP_YET ? 0 : *unit - exponent;
     *unit = exponent;
