@@ -1,4 +1,5 @@
-/* Tables of the losses, 1026 bytes; edgetrain/arithmetic/losses.py has their formulas. */
+/* Tables of the losses, 1026 bytes; edgetrain/arithmetic/losses.py has their formulas.
+ * Private to the kernels. */
 #ifndef ET_TABLES_H
 #define ET_TABLES_H
 
