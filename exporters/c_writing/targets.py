@@ -50,28 +50,28 @@ def _arm(core: str, form: str, line: int, dense: Kernels, other: Kernels, *more:
 
 
 TARGETS = {
-    "cortex-m0": _arm("cortex-m0", "plain", 46, Kernels(676, 10718), Kernels(2292, 15220)),
-    "cortex-m3": _arm("cortex-m3", "plain", 44, Kernels(572, 8994), Kernels(1980, 14042)),
-    "cortex-m4": _arm("cortex-m4", "dsp", 44, Kernels(676, 10598), Kernels(2092, 19830)),
-    "cortex-m7": _arm("cortex-m7", "dsp", 44, Kernels(676, 10654), Kernels(2084, 19482)),
-    "cortex-m33": _arm("cortex-m33", "dsp", 44, Kernels(684, 10602), Kernels(2092, 19370)),
+    "cortex-m0": _arm("cortex-m0", "plain", 46, Kernels(564, 9614), Kernels(1956, 14854)),
+    "cortex-m3": _arm("cortex-m3", "plain", 44, Kernels(492, 8170), Kernels(1804, 14020)),
+    "cortex-m4": _arm("cortex-m4", "dsp", 48, Kernels(580, 9784), Kernels(2256, 26684)),
+    "cortex-m7": _arm("cortex-m7", "dsp", 48, Kernels(572, 9924), Kernels(2288, 26854)),
+    "cortex-m33": _arm("cortex-m33", "dsp", 48, Kernels(596, 9820), Kernels(2280, 26550)),
     "cortex-m55": _arm(
-        "cortex-m55", "mve", 42, Kernels(844, 9474), Kernels(1756, 19696), "-mfloat-abi=hard"
+        "cortex-m55", "mve", 44, Kernels(644, 9818), Kernels(2596, 22690), "-mfloat-abi=hard"
     ),
     "rv32imc": Target(
         "plain", "riscv64-unknown-elf-gcc", ("-march=rv32imc", "-mabi=ilp32"),
-        ("qemu-rv32imc", "rv32imc"), 62, Kernels(436, 8796), Kernels(1356, 12910),
+        ("qemu-rv32imc", "rv32imc"), 62, Kernels(500, 9452), Kernels(1708, 16028),
     ),
     # No compiler for it measured this: rv32imc's sizes and a quarter.
     "esp32": Target(
         "plain", "xtensa-esp32-elf-gcc", ("-mlongcalls",), (),
-        78, Kernels(545, 10995), Kernels(1695, 16138),
+        78, Kernels(625, 11815), Kernels(2135, 20035),
     ),
     "aarch64": Target(
         "plain", "aarch64-linux-gnu-gcc", (), ("qemu-aarch64", "aarch64"),
-        56, Kernels(724, 10026), Kernels(3100, 15702),
+        56, Kernels(804, 10114), Kernels(4236, 18710),
     ),
-    "host": Target("plain", "cc", (), ("host",), 66, Kernels(732, 10503), Kernels(2836, 17101)),
+    "host": Target("plain", "cc", (), ("host",), 66, Kernels(668, 9979), Kernels(2852, 17970)),
 }  # fmt: skip
 """Every target by name."""
 
