@@ -1,7 +1,10 @@
 """What happened to a model, as lines of text that people and files keep."""
 
 import re
+from dataclasses import replace
 from typing import NamedTuple
+
+from edgetrain.model import Model
 
 
 class Training(NamedTuple):
@@ -13,6 +16,10 @@ class Training(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.rule}, {self.steps} steps, trace {self.trace}"
+
+    def signed(self, model: Model) -> Model:
+        """Return a model with this line behind its history."""
+        return replace(model, history=(*model.history, str(self)))
 
 
 def last_training(history: tuple[str, ...]) -> Training | None:

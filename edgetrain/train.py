@@ -1,7 +1,8 @@
 """The training loop: batches that depend on seed and epoch alone, metrics, checkpoints.
 
 A run is fixed by model, rule, data, batch and seed. A checkpoint holds model and state; a run
-that goes on from one ends with the same bits as one that was never interrupted.
+that goes on from one, or from its journal, ends with the same bits as one that was never
+interrupted.
 """
 
 import time
@@ -19,6 +20,7 @@ from edgetrain.errors import FileError
 from edgetrain.evaluate import targets
 from edgetrain.files import check_writable, load_checkpoint, save_checkpoint
 from edgetrain.model import Model
+from edgetrain.replay import Writer, recording
 from edgetrain.rules import Metrics, Rule, configured
 from edgetrain.settings import Loss
 from edgetrain.state import State, trace
@@ -112,7 +114,7 @@ def fit(
     Raises:
         DataError: if the data do not fit the model.
         RuleError: if the rule cannot train the model.
-        FileError: if a file cannot be written, or the checkpoint is of another run.
+        FileError: if a file cannot be written, or a checkpoint or journal is of another run.
 
     Example:
         >>> from edgetrain import fixed
@@ -150,17 +152,18 @@ def fit(
     if options.checkpoint:
         check_writable(options.checkpoint)
 
-    def batches() -> Iterator[tuple[Int8, Ints]]:
-        for step in range(state.step, total):
+    def batches(first: int) -> Iterator[tuple[Int8, Ints]]:
+        for step in range(first, total):
             epoch, place = divmod(step, per_epoch)
             order = permutation(stream_key(seed, epoch, 0, SHUFFLE), len(x))
             chosen = order[place * batch : (place + 1) * batch]
             yield x[chosen], y[chosen]
 
-    run = stream(rule, model, state, batches(), ops=ops, seed=seed)
-    with open_log(options.log) as log:
+    journal = recording(options.journal, rule, model, state, seed=seed, ops=ops)
+    with open_log(options.log) as log, journal as (writer, model, state):
+        run = stream(rule, model, state, batches(state.step), ops=ops, seed=seed)
         watcher = Watcher(rule, data, ops, options, per_epoch, batch, log, **(kept or {}))
-        return _watch(run, model, state, watcher, identity, on_step)
+        return _watch(run, model, state, watcher, identity, on_step, writer)
 
 
 def resume(
@@ -208,15 +211,17 @@ def _layout(state: State) -> dict[str, Any]:
 
 def _watch(
     run: Iterator[tuple[Model, State, Metrics]], model: Model, state: State, watcher: Watcher,
-    identity: dict[str, Any], on_step: OnStep | None,
+    identity: dict[str, Any], on_step: OnStep | None, journal: Writer | None,
 ) -> Result:  # fmt: skip
-    """Take the steps, log, validate and keep checkpoints."""
+    """Take the steps, log, validate and keep checkpoints and the journal."""
     options, started = watcher.options, time.perf_counter()
     history: list[dict[str, Any]] = []
     stopped: Stopped = "early" if watcher.is_enough else "done"
     try:
         for model, state, metrics in () if watcher.is_enough else run:
             watcher.add(metrics)
+            if journal:
+                journal.add(metrics, model, state)
             if options.trace_every and state.step % options.trace_every == 0:
                 watcher.write({"step": state.step, "trace": trace(model, state)})
             if state.step % watcher.per_epoch == 0:

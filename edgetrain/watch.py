@@ -33,6 +33,8 @@ class Options:
         resume: checkpoint to go on from.
         log: file that gets a line of JSON an epoch, and a step where traces are asked for.
         trace_every: log the trace of every so many steps; 0 for none.
+        journal: file that gets a few bits a step, from which `edgetrain replay` makes the weights
+            again; where it holds steps of this run already, the run goes on behind them.
     """
 
     validation: float = 0.0
@@ -42,10 +44,13 @@ class Options:
     resume: Path | None = None
     log: Path | None = None
     trace_every: int = 0
+    journal: Path | None = None
 
     def __post_init__(self) -> None:
         if self.patience and not self.validation:
             raise ValueError("patience needs a validation share, as in validation=0.2; got 0")
+        if self.journal and self.resume:
+            raise ValueError("a run goes on from its journal by itself: leave out resume")
         if self.patience < 0 or self.trace_every < 0 or self.checkpoint_every < 1:
             raise ValueError("patience and trace_every must be 0 or more, checkpoint_every 1")
 

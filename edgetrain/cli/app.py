@@ -17,6 +17,7 @@ from edgetrain.cli import (
     import_model,
     new,
     quantize,
+    replay,
     test_device,
     train,
 )
@@ -28,6 +29,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "quantize": quantize.quantize,
     "heads": heads.heads,
     "train": train.train,
+    "replay": replay.replay,
     "evaluate": evaluate.evaluate,
     "export": export.export,
     "analyze": analyze.analyze,

@@ -1,7 +1,6 @@
 """`edgetrain train`: fine-tune or train a model with a learning rule."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from edgetrain.cli.rule_options import accepts_rules, make_rule
 from edgetrain.evaluate import evaluate, targets
 from edgetrain.files import check_writable, save, save_checkpoint
 from edgetrain.history import Training
+from edgetrain.journal_header import checked
 from edgetrain.model import Model
 from edgetrain.rules import RULES
 from edgetrain.state import trace
@@ -48,6 +48,10 @@ def train(
     checkpoint: Annotated[Path | None, typer.Option(help="Written while training.")] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps.")] = CHECKPOINT_STEPS,
     resume: Annotated[Path | None, typer.Option(help="A checkpoint to go on from.")] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(help="Forward-gradient in weight space: a few bits a step; see `replay`."),
+    ] = None,
     log: Annotated[Path | None, typer.Option(help="Lines of JSON, one an epoch.")] = None,
     trace_every: Annotated[
         int, typer.Option("--trace-every", "--trace", help="Log the trace of every so many steps.")
@@ -76,7 +80,11 @@ def train(
     watch = Options(
         validation=validation, patience=patience, checkpoint=checkpoint,
         checkpoint_every=checkpoint_every, resume=resume, log=log, trace_every=trace_every,
+        journal=journal,
     )  # fmt: skip
+    if journal:
+        checked(chosen)
+        options.int8_model(model)  # a replay starts from this file
     name, ops = options.backend(backend)
     targets(network, found.x_train, found.y_train, "y_train")
     before = evaluate(None, network, None, found.x_test, found.y_test, ops=ops)
@@ -111,7 +119,8 @@ def train(
             save_checkpoint(kept, result.model, result.state, result.extra)
         summary["checkpoint"] = kept and str(kept)
     elif output:
-        save(_signed(result, summary), output)
+        line = Training(summary["rule"], summary["steps"], summary["trace"])
+        save(line.signed(result.model), output)
         summary["model"] = str(output)
     report(summary, json)
     _advise(result, summary)
@@ -126,12 +135,6 @@ def _progress(
     """Return a callback that moves the progress bar."""
     total = steps or (epochs or 1) * max(samples // batch, 1)
     return lambda step, model, state: update(step, total)
-
-
-def _signed(result: Result, summary: Given) -> Model:
-    """Return the trained model with a line of its history."""
-    line = Training(summary["rule"], summary["steps"], summary["trace"])
-    return replace(result.model, history=(*result.model.history, str(line)))
 
 
 def _advise(result: Result, summary: Given) -> None:

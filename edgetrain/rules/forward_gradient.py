@@ -144,7 +144,11 @@ class ForwardGradient:
         exact = self.head == "exact"
         clean = space.learn(step, nodes, differences, self.uses_sign, exact, x, y)
         loss = perturbed // (2 * self.queries) if clean is None else clean.sum(dtype=np.int64)
-        return *step.result(), {"loss": int(loss), "saturated": step.saturated}
+        metrics = {"loss": int(loss), "saturated": step.saturated}
+        if self.space == "weight":
+            slopes = weight_space.slopes(differences, self.uses_sign)
+            metrics |= {f"slope_{query}": slope for query, slope in enumerate(slopes)}
+        return *step.result(), metrics
 
     def _run(
         self, model: Model, state: State, settings: Settings, x: Int8, y: Ints, ops: ModuleType,

@@ -107,22 +107,43 @@ def learn(
         The loss of a clean pass, int32 (batch,), Q10, from which the last layer learns; None,
         without such a pass, where no layer learns exactly.
     """
-    first = step.number * len(differences)
+    descend(step, nodes, slopes(differences, uses_sign), uses_sign)
+    return _exact_head(step, x, y) if exact else None
+
+
+def slopes(differences: Sequence[Int64], uses_sign: bool) -> tuple[int, ...]:
+    """Return all that a step learns from a batch: a number a query.
+
+    Args:
+        differences: int64 (batch,) a query: loss of every sample at +u minus that at -u, Q10.
+        uses_sign: whether only the sign of a difference counts.
+
+    Returns:
+        -1, 0 or 1; without `uses_sign` the sums, in [-DIFFERENCE_MAX, DIFFERENCE_MAX].
+
+    Example:
+        >>> slopes([np.array([5, -9]), np.array([3, 1])], uses_sign=True)
+        (-1, 1)
+    """
+    sums = np.clip([int(d.sum()) for d in differences], -DIFFERENCE_MAX, DIFFERENCE_MAX)
+    return tuple(map(int, np.sign(sums) if uses_sign else sums))
+
+
+def descend(step: Step, nodes: Sequence[Node], slopes: Sequence[int], uses_sign: bool) -> None:
+    """Step along the signs of every query, from nothing but its slope."""
+    first = step.number * len(slopes)
     exponent, batch = (-SIGN_BITS, 1) if uses_sign else (-LOGIT_BITS, 0)
     for node in nodes:
         acc_w = np.zeros(step.model.graph.weight_shape(node), np.int64)
         acc_b = np.zeros(node.n_out, np.int64)
-        for query, difference in enumerate(differences):
-            slope = int(np.clip(difference.sum(), -DIFFERENCE_MAX, DIFFERENCE_MAX))
-            if uses_sign:
-                slope = int(np.sign(slope)) << SIGN_BITS
+        for query, slope in enumerate(slopes):
+            factor = slope << SIGN_BITS if uses_sign else slope
             u_w, u_b = signs(step, node, first + query)
-            acc_w += slope * u_w.astype(np.int64)
-            acc_b += slope * u_b.astype(np.int64)
+            acc_w += factor * u_w.astype(np.int64)
+            acc_b += factor * u_b.astype(np.int64)
         step.update_node(
             node, acc_w.astype(np.int32), acc_b.astype(np.int32), exponent, batch=batch
         )
-    return _exact_head(step, x, y) if exact else None
 
 
 def _exact_head(step: Step, x: Int8, y: Ints) -> Int32:
