@@ -9,6 +9,7 @@ from edgetrain import __version__
 from edgetrain.cli import (
     analyze,
     bench,
+    delta,
     demo,
     doctor,
     evaluate,
@@ -30,6 +31,8 @@ VERBS: dict[str, Callable[..., Any]] = {
     "heads": heads.heads,
     "train": train.train,
     "replay": replay.replay,
+    "delta": delta.delta,
+    "apply": delta.apply,
     "evaluate": evaluate.evaluate,
     "export": export.export,
     "analyze": analyze.analyze,
