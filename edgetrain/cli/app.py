@@ -17,6 +17,7 @@ from edgetrain.cli import (
     heads,
     import_model,
     new,
+    parity,
     quantize,
     replay,
     test_device,
@@ -38,6 +39,7 @@ VERBS: dict[str, Callable[..., Any]] = {
     "analyze": analyze.analyze,
     "test-device": test_device.run_suite,
     "bench": bench.bench,
+    "parity": parity.parity,
     "doctor": doctor.doctor,
 }
 
