@@ -11,6 +11,7 @@ import pytest
 
 import edgetrain
 from edgetrain import kernels
+from edgetrain.errors import BackendError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FLOORS = (
@@ -33,9 +34,9 @@ LAZY = ("", "exporters")
 """`edgetrain/__init__.py` loads an importer or exporter when it is asked for one."""
 MAY_LOAD_KERNELS = {"kernels", "device_tests", "cli", "__main__"}
 KERNELS_READ = {"kernels", "errors", "arithmetic", "fixed"}
-TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "onnx", "onnxruntime", "ai_edge_litert",
-         "flatbuffers", "tensorflow", "matplotlib", "unicorn", "elftools", "wasmtime",
-         "serial")  # fmt: skip
+TOOLS = ("numba", "safetensors", "typer", "rich", "torch", "triton", "onnx", "onnxruntime",
+         "ai_edge_litert", "flatbuffers", "tensorflow", "matplotlib", "unicorn", "elftools",
+         "wasmtime", "serial")  # fmt: skip
 
 
 def sources() -> list[Path]:
@@ -143,12 +144,22 @@ def test_every_list_of_public_names_is_sorted_and_true(files):
         parts = path.relative_to(CHECKOUT).with_suffix("").parts
         parts = parts if parts[0] == "edgetrain" else ("edgetrain", *parts)
         name = ".".join(part for part in parts if part != "__init__")
-        if name == "edgetrain.kernels.cpu_numba" and kernels.why_not_numba():
+        if name in kernels.BACKENDS.values() and not runs_here(name):
             continue
         module = import_module(name)
         assert len(set(module.__all__)) == len(module.__all__), name
         assert list(module.__all__) == natural(module.__all__), name
         assert all(hasattr(module, public) for public in module.__all__), name
+
+
+def runs_here(module: str) -> bool:
+    """Whether the module of a backend can be imported."""
+    (name,) = [name for name, path in kernels.BACKENDS.items() if path == module]
+    try:
+        kernels.load(name)
+    except BackendError:
+        return False
+    return True
 
 
 def natural(names: list[str]) -> list[str]:

@@ -46,6 +46,7 @@ BACKENDS = {
     "numpy": "edgetrain.fixed",
     "numba": "edgetrain.kernels.cpu_numba",
     "c": "edgetrain.kernels.host_c",
+    "triton": "edgetrain.kernels.gpu_triton",
 }
 """Name of a backend and the module that implements it."""
 

@@ -34,7 +34,8 @@ print(kernels.why_not_numba())
 
 def test_an_unknown_backend_is_refused_with_the_names_of_the_known():
     with pytest.raises(
-        ValueError, match=r"backend must be one of \['c', 'numba', 'numpy'\], got 'abacus'"
+        ValueError,
+        match=r"backend must be one of \['c', 'numba', 'numpy', 'triton'\], got 'abacus'",
     ):
         kernels.load("abacus")
 

@@ -1,0 +1,237 @@
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
+"""The kernels of the backend "triton" with weights: implicit GEMM on int8, and depthwise.
+
+A window is never laid out in memory: each product gathers the tile of the image that it needs. A
+tile of int8 goes through ``tl.dot`` to int32, on tensor cores where there are some. Sums of int32
+may wrap on the way: the result fits. Zero points are taken off behind the sum,
+``sum (x - z) w = sum x w - z sum w``, with padding read as z. A window travels as the width of its
+kernel, vertical and horizontal stride, rows above, columns left, and the number of its taps.
+"""
+
+import triton
+import triton.language as tl
+
+from edgetrain.kernels.gpu_triton_elements import clip, rescale
+
+
+@triton.jit
+def dense(
+    x, w, b, out, multiplier, shift, rows, n_in, n_out, zero_point, y_zero, low, high,
+    FUSED: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """Accumulate a tile of rows by filters; requantize it where FUSED."""
+    row = tl.program_id(0) * M + tl.arange(0, M)
+    filter_ = tl.program_id(1) * N + tl.arange(0, N)
+    k = tl.arange(0, K)
+    known, valid = filter_ < n_out, (row < rows)[:, None] & (filter_ < n_out)[None, :]
+    acc = tl.zeros((M, N), tl.int32)
+    weights = tl.zeros((N,), tl.int32)
+    for start in range(0, n_in, K):
+        left = (row < rows)[:, None] & (start + k < n_in)[None, :]
+        right = known[None, :] & (start + k < n_in)[:, None]
+        seen = tl.load(x + row[:, None] * n_in + (start + k)[None, :], left, 0)
+        taps = tl.load(w + filter_[None, :] * n_in + (start + k)[:, None], right, 0)
+        acc = tl.dot(seen, taps, acc, out_dtype=tl.int32)
+        weights += tl.sum(taps.to(tl.int32), 0)
+    acc += (tl.load(b + filter_, known, 0) - zero_point * weights)[None, :]
+    place = out + row[:, None] * n_out + filter_[None, :]
+    if FUSED:
+        scale = tl.load(multiplier + filter_, known, 0).to(tl.int64)
+        power = tl.load(shift + filter_, known, 0).to(tl.int64)
+        y = rescale(acc.to(tl.int64), scale[None, :], power[None, :]) + y_zero
+        tl.store(place, clip(y, low, high).to(tl.int8), valid)
+    else:
+        tl.store(place, acc, valid)
+
+
+@triton.jit
+def conv2d(
+    x, w, b, out, multiplier, shift, batch, height, width, channels, out_height, out_width, n_out,
+    n_in, part, zero_point, y_zero, low, high, KW: tl.constexpr, SY: tl.constexpr,
+    SX: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr, TAPS: tl.constexpr,
+    FUSED: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """Accumulate a tile of pixels by filters of one group; requantize it where FUSED."""
+    pixel = tl.program_id(0) * M + tl.arange(0, M)
+    group = tl.program_id(2)
+    filter_ = tl.program_id(1) * N + tl.arange(0, N)
+    column = pixel % out_width
+    row = pixel // out_width % out_height
+    image = pixel // (out_width * out_height)
+    total = TAPS * n_in
+    acc = tl.zeros((M, N), tl.int32)
+    weights = tl.zeros((N,), tl.int32)
+    for start in range(0, total, K):
+        k = start + tl.arange(0, K)
+        tap, channel = k // n_in, k % n_in + group * n_in
+        y = (row * SY - TOP)[:, None] + (tap // KW)[None, :]
+        at = (column * SX - LEFT)[:, None] + (tap % KW)[None, :]
+        inside = (y >= 0) & (y < height) & (at >= 0) & (at < width)
+        source = ((image[:, None] * height + y) * width + at) * channels + channel[None, :]
+        valid = (image < batch)[:, None] & (k < total)[None, :]
+        seen = tl.load(x + source, inside & valid, zero_point)
+        own = (filter_ < part)[None, :] & (k < total)[:, None]
+        taps = tl.load(w + (group * part + filter_)[None, :] * total + k[:, None], own, 0)
+        acc = tl.dot(seen, taps, acc, out_dtype=tl.int32)
+        weights += tl.sum(taps.to(tl.int32), 0)
+    target = group * part + filter_
+    known = filter_ < part
+    acc += (tl.load(b + target, known, 0) - zero_point * weights)[None, :]
+    place = out + pixel[:, None] * n_out + target[None, :]
+    valid = (image < batch)[:, None] & known[None, :]
+    if FUSED:
+        scale = tl.load(multiplier + target, known, 0).to(tl.int64)
+        power = tl.load(shift + target, known, 0).to(tl.int64)
+        y = rescale(acc.to(tl.int64), scale[None, :], power[None, :]) + y_zero
+        tl.store(place, clip(y, low, high).to(tl.int8), valid)
+    else:
+        tl.store(place, acc, valid)
+
+
+@triton.jit
+def conv2d_grad_w(
+    x, e, out, batch, height, width, channels, out_height, out_width, n_out, n_in, part,
+    zero_point, KW: tl.constexpr, SY: tl.constexpr, SX: tl.constexpr, TOP: tl.constexpr,
+    LEFT: tl.constexpr, TAPS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """Sum over pixels: a tile of filters by columns (tap, channel) of one group."""
+    filter_ = tl.program_id(0) * M + tl.arange(0, M)
+    place = tl.program_id(1) * N + tl.arange(0, N)
+    group = tl.program_id(2)
+    total = TAPS * n_in
+    tap, channel = place // n_in, place % n_in + group * n_in
+    acc = tl.zeros((M, N), tl.int32)
+    errors = tl.zeros((M,), tl.int32)
+    pixels = batch * out_height * out_width
+    for start in range(0, pixels, K):
+        pixel = start + tl.arange(0, K)
+        column = pixel % out_width
+        row = pixel // out_width % out_height
+        image = pixel // (out_width * out_height)
+        y = (row * SY - TOP)[:, None] + (tap // KW)[None, :]
+        at = (column * SX - LEFT)[:, None] + (tap % KW)[None, :]
+        inside = (y >= 0) & (y < height) & (at >= 0) & (at < width)
+        source = ((image[:, None] * height + y) * width + at) * channels + channel[None, :]
+        valid = (pixel < pixels)[:, None] & (place < total)[None, :]
+        seen = tl.load(x + source, inside & valid, zero_point)
+        own = (filter_ < part)[:, None] & (pixel < pixels)[None, :]
+        error = tl.load(e + pixel[None, :] * n_out + (group * part + filter_)[:, None], own, 0)
+        acc = tl.dot(error, seen, acc, out_dtype=tl.int32)
+        errors += tl.sum(error.to(tl.int32), 1)
+    acc -= zero_point * errors[:, None]
+    known = (filter_ < part)[:, None] & (place < total)[None, :]
+    tl.store(out + (group * part + filter_)[:, None] * total + place[None, :], acc, known)
+
+
+@triton.jit
+def conv2d_grad_x(
+    e, w, ratio, out, batch, height, width, channels, out_height, out_width, n_out, n_in, part,
+    KW: tl.constexpr, SY: tl.constexpr, SX: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
+    TAPS: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+):  # fmt: skip
+    """Sum over (tap, filter): a tile of input pixels by channels of one group.
+
+    ``e * ratio`` has 15 bits: its high and its low octet go through products of their own.
+    """
+    pixel = tl.program_id(0) * M + tl.arange(0, M)
+    channel = tl.program_id(1) * N + tl.arange(0, N)
+    group = tl.program_id(2)
+    column = pixel % width
+    row = pixel // width % height
+    image = pixel // (width * height)
+    high_sum, low_sum = tl.zeros((M, N), tl.int32), tl.zeros((M, N), tl.int32)
+    for start in range(0, TAPS * part, K):
+        k = start + tl.arange(0, K)
+        tap, filter_ = k // part, group * part + k % part
+        y = (row + TOP)[:, None] - (tap // KW)[None, :]
+        at = (column + LEFT)[:, None] - (tap % KW)[None, :]
+        inside = (y >= 0) & (y % SY == 0) & (y // SY < out_height)
+        inside = inside & (at >= 0) & (at % SX == 0) & (at // SX < out_width)
+        source = (image[:, None] * out_height + y // SY) * out_width + at // SX
+        valid = (image < batch)[:, None] & (k < TAPS * part)[None, :]
+        error = tl.load(e + source * n_out + filter_[None, :], inside & valid, 0).to(tl.int32)
+        scale = tl.load(ratio + filter_, k < TAPS * part, 0).to(tl.int32)
+        scaled = error * scale[None, :]
+        high = (scaled + 128) >> 8
+        low = scaled - (high << 8)
+        own = (channel < n_in)[None, :] & (k < TAPS * part)[:, None]
+        taps = tl.load(w + (filter_ * TAPS + tap)[:, None] * n_in + channel[None, :], own, 0)
+        high_sum = tl.dot(high.to(tl.int8), taps, high_sum, out_dtype=tl.int32)
+        low_sum = tl.dot(low.to(tl.int8), taps, low_sum, out_dtype=tl.int32)
+    known = (image < batch)[:, None] & (channel < n_in)[None, :]
+    target = pixel[:, None] * channels + (group * n_in + channel)[None, :]
+    tl.store(out + target, (high_sum << 8) + low_sum, known)
+
+
+@triton.jit
+def depthwise(
+    x, w, b, out, multiplier, shift, count, height, width, channels, out_height, out_width, n_out,
+    part, zero_point, y_zero, low, high, KW: tl.constexpr, SY: tl.constexpr, SX: tl.constexpr,
+    TOP: tl.constexpr, LEFT: tl.constexpr, TAPS: tl.constexpr, FUSED: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Accumulate elements (pixel, filter), one input channel each; requantize them where FUSED."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    filter_, pixel = at % n_out, at // n_out
+    column, row = pixel % out_width, pixel // out_width % out_height
+    image = pixel // (out_width * out_height)
+    acc = tl.load(b + filter_)
+    for tap in range(TAPS):
+        y, place = row * SY - TOP + tap // KW, column * SX - LEFT + tap % KW
+        inside = (y >= 0) & (y < height) & (place >= 0) & (place < width) & (at < count)
+        source = ((image * height + y) * width + place) * channels + filter_ // part
+        seen = tl.load(x + source, inside, zero_point).to(tl.int32) - zero_point
+        acc += seen * tl.load(w + filter_ * TAPS + tap).to(tl.int32)
+    if FUSED:
+        scale, power = tl.load(multiplier + filter_), tl.load(shift + filter_)
+        y = rescale(acc.to(tl.int64), scale.to(tl.int64), power.to(tl.int64)) + y_zero
+        tl.store(out + at, clip(y, low, high).to(tl.int8), at < count)
+    else:
+        tl.store(out + at, acc, at < count)
+
+
+@triton.jit
+def depthwise_grad_w(
+    x, e, out, pixels, height, width, channels, out_height, out_width, n_out, part, zero_point,
+    KW: tl.constexpr, SY: tl.constexpr, SX: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
+    TAPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Sum over pixels; a program a filter and tap."""
+    filter_, tap = tl.program_id(0), tl.program_id(1)
+    acc = tl.zeros((BLOCK,), tl.int32)
+    for start in range(0, pixels, BLOCK):
+        pixel = start + tl.arange(0, BLOCK)
+        column, row = pixel % out_width, pixel // out_width % out_height
+        image = pixel // (out_width * out_height)
+        y, place = row * SY - TOP + tap // KW, column * SX - LEFT + tap % KW
+        inside = (y >= 0) & (y < height) & (place >= 0) & (place < width) & (pixel < pixels)
+        source = ((image * height + y) * width + place) * channels + filter_ // part
+        seen = tl.load(x + source, inside, zero_point).to(tl.int32) - zero_point
+        error = tl.load(e + pixel * n_out + filter_, pixel < pixels, 0).to(tl.int32)
+        acc += seen * error
+    tl.store(out + filter_ * TAPS + tap, tl.sum(acc, 0))
+
+
+@triton.jit
+def depthwise_grad_x(
+    e, w, ratio, out, count, height, width, channels, out_height, out_width, n_out, part,
+    KW: tl.constexpr, SY: tl.constexpr, SX: tl.constexpr, TOP: tl.constexpr, LEFT: tl.constexpr,
+    TAPS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Sum over taps and the filters of a channel; elements (input pixel, channel)."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    channel, pixel = at % channels, at // channels
+    column, row = pixel % width, pixel // width % height
+    image = pixel // (width * height)
+    acc = tl.zeros((BLOCK,), tl.int32)
+    for tap in range(TAPS):
+        y, place = row + TOP - tap // KW, column + LEFT - tap % KW
+        inside = (y >= 0) & (y % SY == 0) & (y // SY < out_height) & (at < count)
+        inside = inside & (place >= 0) & (place % SX == 0) & (place // SX < out_width)
+        source = ((image * out_height + y // SY) * out_width + place // SX) * n_out
+        for i in range(part):
+            filter_ = channel * part + i
+            error = tl.load(e + source + filter_, inside, 0).to(tl.int32)
+            scale = tl.load(ratio + filter_).to(tl.int32)
+            acc += error * scale * tl.load(w + filter_ * TAPS + tap).to(tl.int32)
+    tl.store(out + at, acc, at < count)
