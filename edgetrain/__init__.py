@@ -6,6 +6,7 @@ from typing import Any as _Any
 from edgetrain.errors import (
     BackendError,
     DataError,
+    DeviceMemoryError,
     EdgetrainError,
     FileError,
     ModelError,
@@ -22,6 +23,7 @@ _CROSSINGS = ("from_onnx", "from_tflite", "from_torch", "to_c", "to_onnx", "to_t
 __all__ = [
     "BackendError",
     "DataError",
+    "DeviceMemoryError",
     "EdgetrainError",
     "FileError",
     "ModelError",

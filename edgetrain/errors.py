@@ -5,6 +5,7 @@ want to catch:
 
 * EdgetrainError
   * BackendError: a tool, compiler or device is not on this machine
+    * DeviceMemoryError: a device has too little memory
   * DataError: data that cannot be trained or measured on
   * ModelError: a network that cannot be built, or whose arithmetic could overflow
   * RuleError: a learning rule that cannot train this model as asked
@@ -18,6 +19,10 @@ class EdgetrainError(Exception):
 
 class BackendError(EdgetrainError, ImportError):
     """A backend's tool, compiler or device is not on this machine."""
+
+
+class DeviceMemoryError(BackendError):
+    """A device has too little memory for what it was asked for at once."""
 
 
 class DataError(EdgetrainError, ValueError):

@@ -11,6 +11,7 @@ is provably a whole number that the format holds. So they are also the backend `
 * probabilities: the softmax of inference, int8 to int8
 * gradients: weight gradients and errors
 * updates: stochastic rounding, int8 weights, int16 masters, biases
+* replays: the steps of a journal again
 * activations: sigmoid, tanh, GELU, SiLU, hard-swish as 256-entry tables
 """
 
@@ -53,7 +54,9 @@ from edgetrain.arithmetic.randomness import (
     random_signs,
     random_words,
     stream_key,
+    stream_keys,
 )
+from edgetrain.arithmetic.replays import replay_int8
 from edgetrain.arithmetic.rounding import (
     divide_by_power,
     quantize_multiplier,
@@ -106,6 +109,7 @@ __all__ = [
     "random_below",
     "random_signs",
     "random_words",
+    "replay_int8",
     "requantize",
     "rescale",
     "saturate",
@@ -115,6 +119,7 @@ __all__ = [
     "squared_error",
     "stochastic_steps",
     "stream_key",
+    "stream_keys",
     "update_bias",
     "update_int8",
     "update_int16",

@@ -10,26 +10,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-import numpy as np
-
 from edgetrain.errors import FileError
 from edgetrain.files import write_whole
 from edgetrain.journal import (
     FRAME_STEPS,
+    Frame,
     Journal,
     load_journal,
     pack_frame,
     slopes_of,
     weights_trace,
 )
-from edgetrain.journal_header import differences, header
+from edgetrain.journal_header import Header, differences, header
 from edgetrain.model import Model
-from edgetrain.rules import ForwardGradient, Metrics, Rule
-from edgetrain.rules.weight_space import descend
+from edgetrain.replay_steps import Run, steps_again
+from edgetrain.rules import Metrics, Rule
 from edgetrain.state import State, trace
-from edgetrain.step import Step
-
-Run = tuple[Model, State]
 
 
 def replay(
@@ -66,6 +62,7 @@ def replay(
         >>> from edgetrain.train import Options, fit
         >>> data = digits()
         >>> model = quantize(mlp((8, 8, 1), 10), data.x_train[:64], headroom=2.0)
+        >>> from edgetrain.rules import ForwardGradient
         >>> rule = ForwardGradient(space="weight", head="same")
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     options = Options(journal=Path(folder, "run.journal"))
@@ -74,12 +71,8 @@ def replay(
         >>> trace(*again) == trace(tuned.model, tuned.state)
         True
     """
-    rule, seed, known = journal.header.rule, journal.header.seed, trace(base, State())
-    if journal.header.base != known:
-        raise FileError(
-            f"the journal is of another base model: of one with the trace {journal.header.base}, "
-            f"this one has {known}"
-        )
+    rule, seed = journal.header.rule, journal.header.seed
+    check_base(base, journal.header)
     fresh = rule.init(base)
     model, state = start or (base, fresh)
     wanted = journal.steps if step is None else step
@@ -97,26 +90,34 @@ def replay(
             break
         if end < state.step:
             continue
-        for slopes in slopes_of(frame, rule)[state.step - end + frame.steps :]:
-            model, state = step_again(rule, model, state, slopes.tolist(), ops, seed)
+        slopes = slopes_of(frame, rule)[None, state.step - end + frame.steps :]
+        inside = min(wanted, end) - state.step
+        for part in (slopes[:, :inside], slopes[:, inside:]):
+            ((model, state),) = steps_again(rule, [(model, state)], part, [seed], ops)
             if state.step == wanted:
                 reached = model, state
-        if (found := weights_trace(model, state, fresh)) != frame.trace:
-            raise FileError(
-                f"the weights at step {end} have the trace {found}, in the journal it is "
-                f"{frame.trace}: it was not written from this start"
-            )
+        check_trace(frame, model, state, fresh)
     return reached
 
 
-def step_again(
-    rule: ForwardGradient, model: Model, state: State, slopes: list[int], ops: ModuleType, seed: int
-) -> Run:
-    """Take one step from its slopes alone, one a query."""
-    batch = np.broadcast_to(np.int8(0), (rule.settings.batch, *model.graph.input_shape))
-    step = Step(model, state, rule.settings, ops, seed, batch)
-    descend(step, rule.perturbed(model), slopes, rule.uses_sign)
-    return step.result()
+def check_base(base: Model, header: Header) -> None:
+    """Raise FileError unless a journal's run started from this model."""
+    known = trace(base, State())
+    if header.base != known:
+        raise FileError(
+            f"the journal is of another base model: of one with the trace {header.base}, "
+            f"this one has {known}"
+        )
+
+
+def check_trace(frame: Frame, model: Model, state: State, start: State) -> None:
+    """Raise FileError unless the weights at the end of a frame are those of the run."""
+    found = weights_trace(model, state, start)
+    if found != frame.trace:
+        raise FileError(
+            f"the weights at step {state.step} have the trace {found}, in the journal it is "
+            f"{frame.trace}: it was not written from this start"
+        )
 
 
 def _layout(state: State) -> Mapping[str, object]:

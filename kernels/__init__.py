@@ -39,6 +39,7 @@ OPS = (
     "cross_entropy",
     "squared_error",
     "random_signs",
+    "replay_int8",
 )
 """What a backend must offer."""
 

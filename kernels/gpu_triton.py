@@ -40,6 +40,7 @@ from edgetrain.kernels.gpu_triton_calls import (
     numbers,
 )
 from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, need, over, to_device, to_host
+from edgetrain.kernels.gpu_triton_replay import replay_int8
 
 __all__ = [
     "add",
@@ -62,6 +63,7 @@ __all__ = [
     "max_pool_index",
     "momentum",
     "random_signs",
+    "replay_int8",
     "requantize",
     "scale_error",
     "squared_error",

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from edgetrain.arithmetic.rounding import Ints
-from edgetrain.errors import BackendError
+from edgetrain.errors import DeviceMemoryError
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 """Triton reads this variable when a kernel is defined."""
@@ -54,11 +54,11 @@ def check_size(shape: tuple[int, ...]) -> None:
 
 @contextmanager
 def enough_memory() -> Iterator[None]:
-    """Raise BackendError where the device has no memory left."""
+    """Raise DeviceMemoryError where the device has no memory left."""
     try:
         yield
     except torch.cuda.OutOfMemoryError as error:
-        raise BackendError("the GPU is out of memory: use a smaller --batch") from error
+        raise DeviceMemoryError("the GPU is out of memory: use a smaller --batch") from error
 
 
 def need(name: str, a: Ints, shape: tuple[int, ...]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgetrain import fixed, kernels
-from edgetrain.errors import BackendError
+from edgetrain.errors import BackendError, DeviceMemoryError
 from edgetrain.fixed import Key, Window
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -37,7 +37,9 @@ def compiled(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     before = set(sys.modules)
     module = importlib.import_module(FAMILY)
-    family = [importlib.import_module(FAMILY + name) for name in ("_launch", "_calls", "")]
+    family = [
+        importlib.import_module(FAMILY + name) for name in ("_launch", "_calls", "_replay", "")
+    ]
     found = {}
 
     def launch(kernel, grid, *args, **constants):
@@ -96,12 +98,18 @@ def test_every_kernel_compiles_for_a_gpu_and_products_use_its_tensor_cores(compi
     backend.momentum(b, b, 3, 1)
     backend.random_signs(key, 3, 40)
     backend.look_up(x, np.arange(256, dtype=np.int16))
+    slopes, keys = np.ones((2, 3, 1), np.int32), np.ones((2, 3, 1, 2), np.uint32)
+    rates = np.ones((3, 4), np.int32)
+    many = w.reshape(2, 4, -1), np.ones((2, 4), np.int32)
+    backend.replay_int8(*many, slopes, keys, keys[:, :, 0], rates, rates, 9)
     pool = window._replace(groups=1)
     backend.max_pool(x, pool)
     backend.average_pool_grad(e[..., :4], x.shape, pool)
     backend.global_average_pool(x, 1, *SCALE[:3])
 
-    defined = {name for part in ("elements", "layers", "pools") for name in launched(part)}
+    defined = {
+        name for part in ("elements", "layers", "pools", "replay") for name in launched(part)
+    }
     assert set(found) == defined
     products = {name for name, text in found.items() if "mma" in text}
     assert products == {"dense", "conv2d", "conv2d_grad_w", "conv2d_grad_x"}
@@ -154,7 +162,7 @@ def test_a_gpu_without_memory_is_said_with_the_cure(backend, monkeypatch):
 
     monkeypatch.setattr(torch, "empty", full)
     window, x, w, b, _ = layer(1)
-    with pytest.raises(BackendError, match="use a smaller --batch"):
+    with pytest.raises(DeviceMemoryError, match="use a smaller --batch"):
         backend.conv2d_acc(x, w, b, 0, window)
 
 

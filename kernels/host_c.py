@@ -1,9 +1,11 @@
 """The backend "c": the C99 kernels, compiled for this computer and called through ctypes.
 
 It runs the very files that a device gets, so what holds here about results holds there. They are
-compiled when it is first loaded, and kept in the user's cache folder.
+compiled when it is first loaded, and kept in the user's cache folder. A replay is no work of a
+device: it is that of the specification.
 """
 
+from edgetrain.fixed import replay_int8
 from edgetrain.kernels.host_c_elements import (
     add,
     average_pool,
@@ -58,6 +60,7 @@ __all__ = [
     "momentum",
     "probabilities",
     "random_signs",
+    "replay_int8",
     "requantize",
     "scale_error",
     "squared_error",

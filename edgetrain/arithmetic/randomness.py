@@ -81,11 +81,25 @@ def stream_key(seed: int, step: int, tensor: int, purpose: int) -> Key:
         >>> stream_key(0, 0, 0, ROUND) == stream_key(0, 1, 0, ROUND)
         False
     """
+    k0, k1 = stream_keys(seed, np.array(step), tensor, purpose)
+    return Key(int(k0), int(k1))
+
+
+def stream_keys(seed: int, steps: Ints, tensor: int, purpose: int) -> UInt32:
+    """Derive the keys of a tensor's streams at many steps; see `stream_key`.
+
+    Returns:
+        uint32, the shape of steps and a last axis of 2.
+
+    Example:
+        >>> tuple(stream_keys(7, np.arange(3), 5, ROUND)[2].tolist()) == stream_key(7, 2, 5, ROUND)
+        True
+    """
     word = 2**32 - 1
-    a = int(mix32(np.array((seed + 0x9E3779B9) & word)))
-    a = int(mix32(np.array(a ^ (step & word))))
-    a = int(mix32(np.array((a + tensor * 0x85EBCA6B + purpose) & word)))
-    return Key(a, int(mix32(np.array(a ^ 0xC2B2AE35))))
+    a = mix32(np.array((seed + 0x9E3779B9) & word)) ^ (np.asarray(steps) & word).astype(np.uint32)
+    shift = np.uint32((tensor * 0x85EBCA6B + purpose) & word)
+    k0 = mix32(np.atleast_1d(mix32(a)) + shift).reshape(np.shape(steps))
+    return np.stack([k0, mix32(k0 ^ np.uint32(0xC2B2AE35))], axis=-1)
 
 
 def random_signs(key: Key, rows: int, columns: int) -> Int8:

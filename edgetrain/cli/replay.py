@@ -12,8 +12,9 @@ from edgetrain.cli import options
 from edgetrain.cli.console import note, report, table
 from edgetrain.errors import EdgetrainError, FileError
 from edgetrain.files import check_writable, load_checkpoint, save, save_checkpoint
+from edgetrain.fleet import replay_many
 from edgetrain.history import Training
-from edgetrain.journal import load_journal
+from edgetrain.journal import Journal, load_journal
 from edgetrain.model import Model
 from edgetrain.state import trace
 
@@ -98,16 +99,26 @@ def _many(
         output.mkdir(exist_ok=True)
     except OSError as error:
         raise FileError(f"{output} cannot be a folder: {error.strerror}") from error
-    started, results = time.perf_counter(), {}
+    started = time.perf_counter()
+    results: dict[str, dict[str, Any]] = {path.name: {} for path in journals}
+    read: dict[Path, Journal] = {}
     for path in journals:
-        target = output / f"{path.stem}.safetensors"
         try:
-            found = load_journal(path, step)
-            tuned, state = again.replay(model, found, ops=ops, step=step)
-            results[path.name] = _summary(tuned, state.step, trace(tuned, state), target)
-            results[path.name]["dropped_bytes"] = found.dropped
+            read[path] = load_journal(path, step)
         except EdgetrainError as error:
-            results[path.name] = {"error": str(error)}
+            results[path.name]["error"] = str(error)
+    runs = replay_many(
+        model, read, ops=ops, step=step,
+        on_retry=lambda size: note(f"the GPU is out of memory: going on with {size} at once"),
+    )  # fmt: skip
+    for path, run in runs:
+        if isinstance(run, EdgetrainError):
+            results[path.name]["error"] = str(run)
+            continue
+        tuned, state = run
+        target = output / f"{path.stem}.safetensors"
+        results[path.name] = _summary(tuned, state.step, trace(tuned, state), target)
+        results[path.name]["dropped_bytes"] = read[path].dropped
     failed = sum("error" in result for result in results.values())
     seconds = time.perf_counter() - started
     steps = sum(result.get("steps", 0) for result in results.values())

@@ -1,0 +1,92 @@
+"""The weights of many devices at once, from their common base model and their journals."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import TypeVar
+
+import numpy as np
+
+from edgetrain.errors import DeviceMemoryError, EdgetrainError
+from edgetrain.journal import Journal, slopes_of
+from edgetrain.model import Model
+from edgetrain.replay import check_base, check_trace, replay
+from edgetrain.replay_steps import Run, steps_again
+
+MOST = 256
+"""Devices in one batch."""
+Key = TypeVar("Key")
+Batch = Sequence[tuple[Key, Journal]]
+
+
+def replay_many(
+    base: Model,
+    journals: Mapping[Key, Journal],
+    *,
+    ops: ModuleType,
+    step: int | None = None,
+    most: int = MOST,
+    on_retry: Callable[[int], None] | None = None,
+) -> Iterator[tuple[Key, Run | EdgetrainError]]:
+    """Replay journals of one base model, in batches of those with the same rule and steps.
+
+    Args:
+        base: the model that all runs started from.
+        journals: by any name.
+        ops: the backend.
+        step: as in `edgetrain.replay.replay`.
+        most: devices in one batch.
+        on_retry: called with the new size where a batch was too large for the device's memory.
+
+    Yields:
+        Each name, with model and state, or with what is wrong with its journal.
+    """
+    groups = defaultdict(list)
+    for name, journal in journals.items():
+        steps = tuple(frame.steps for frame in journal.frames)
+        groups[journal.header.rule, steps, journal.header.base].append((name, journal))
+    for group in groups.values():
+        for first in range(0, len(group), most):
+            yield from _batch(base, group[first : first + most], ops, step, on_retry)
+
+
+def _batch(
+    base: Model,
+    batch: Batch[Key],
+    ops: ModuleType,
+    step: int | None,
+    on_retry: Callable[[int], None] | None,
+) -> Iterator[tuple[Key, Run | EdgetrainError]]:
+    """Replay a batch; by halves where the memory is too small, or where a journal has a fault."""
+    try:
+        runs = _together(base, batch, ops, step)
+    except EdgetrainError as error:
+        if len(batch) == 1:
+            yield batch[0][0], error
+            return
+        middle = len(batch) // 2
+        if isinstance(error, DeviceMemoryError) and on_retry:
+            on_retry(middle)
+        for half in (batch[:middle], batch[middle:]):
+            yield from _batch(base, half, ops, step, on_retry)
+        return
+    for (name, _), run in zip(batch, runs, strict=True):
+        yield name, run
+
+
+def _together(base: Model, batch: Batch[Key], ops: ModuleType, step: int | None) -> list[Run]:
+    """Replay journals whose frames have the same numbers of steps; raise at the first fault."""
+    journals = [journal for _, journal in batch]
+    if len(batch) == 1 or step is not None:
+        return [replay(base, journal, ops=ops, step=step) for journal in journals]
+    header = journals[0].header
+    check_base(base, header)
+    fresh = header.rule.init(base)
+    runs: list[Run] = [(base, fresh)] * len(batch)
+    seeds = [journal.header.seed for journal in journals]
+    for frames in zip(*(journal.frames for journal in journals), strict=True):
+        slopes = np.stack([slopes_of(frame, header.rule) for frame in frames])
+        runs = steps_again(header.rule, runs, slopes, seeds, ops)
+        for frame, run in zip(frames, runs, strict=True):
+            check_trace(frame, *run, fresh)
+    return runs
