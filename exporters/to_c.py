@@ -13,12 +13,14 @@ from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.input_labels import Labels
+from edgetrain.exporters.c_writing.journal import FRAME, declared, journaled, recorded, write
 from edgetrain.exporters.c_writing.learn import step_program
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit, head_name
 from edgetrain.graph import INPUT
 from edgetrain.inference import output
+from edgetrain.journal_header import Header, header
 from edgetrain.model import Model
 from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
@@ -64,7 +66,7 @@ def programs(model: Model, rule: Rule | None = None, batch: int = 1) -> Programs
 
 def to_c(
     model: Model, name: str = "model", rule: Rule | None = None, batch: int = 1, seed: int = 0,
-    package: str | None = None, ceilings: Ceilings | None = None,
+    package: str | None = None, ceilings: Ceilings | None = None, journal: bool = False,
 ) -> dict[str, bytes]:  # fmt: skip
     """Write a network and a learning rule as C99.
 
@@ -81,6 +83,7 @@ def to_c(
         package: what a build system wants around the C, a key of `packages.PACKAGES`; None for
             the C alone.
         ceilings: of a device; the cmake package makes the linker hold them.
+        journal: whether the program keeps each step in two bits a query, for `edgetrain replay`.
 
     Returns:
         Contents by path: NAME.h, NAME.c and the kernels that they use; in a package in ``src/``.
@@ -90,7 +93,7 @@ def to_c(
             package.
         ModelError: if the model is a float one, the rule is none of `edgetrain.rules`, or they do
             not fit below the ceilings; then it says what would.
-        RuleError: if the rule cannot train the model.
+        RuleError: if the rule cannot train the model, or a journal cannot hold its runs.
 
     Example:
         >>> import numpy as np
@@ -112,15 +115,19 @@ def to_c(
             f"batch must be from 1 to Settings.batch, {chosen.settings.batch}, for which sums were "
             f"proved to fit in int32, got {batch}"
         )
+    book = header(journaled(chosen), model, seed) if journal else None
     _, unit, infer, learn = programs(model, rule, batch)
     stack = 0
     if ceilings:
         stack = check(ceilings, name, model, rule or chosen, batch, programs).stack
-    code = "\n".join(_code(name, unit, infer, learn, chosen, seed))
+    if book:
+        learn = recorded(unit, book.rule)
+    code = "\n".join(_code(name, unit, infer, learn, chosen, seed, book))
     code = code.replace("INCLUDES", text.includes(code), 1)
     meaning = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
-    header = text.header(name, unit, _targets(unit, name, chosen.settings), meaning)
-    files = {f"{name}.h": header.encode(), f"{name}.c": code.encode()}
+    more = declared(name, book) if book else ""
+    first = text.header(name, unit, _targets(unit, name, chosen.settings), meaning, more)
+    files = {f"{name}.h": first.encode(), f"{name}.c": code.encode()}
     files |= text.kernels(code)
     if package is None:
         return files
@@ -230,10 +237,19 @@ def _rate(settings: Settings) -> str:
     return f"step < {steps} ? et_max((int32_t)(256 * ({steps} - step) / {steps}), 1) : 1"
 
 
-def _code(name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed: int) -> list[str]:
+def _code(
+    name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed: int,
+    book: Header | None,
+) -> list[str]:  # fmt: skip
     settings: Settings = rule.settings
+    parts, last = [infer, learn], ""
+    if book:
+        again, last = write(name, unit, book, _rate(settings))
+        parts.append(again)
     null = "if (x == NULL || y == NULL)\n        return ET_BAD_ARGUMENT;"
     check = [null]
+    if book:
+        check.append(f"if ({FRAME}[0] == ET_JOURNAL_STEPS)\n        return ET_BAD_ARGUMENT;")
     if settings.loss == "cross_entropy":
         check.append(
             f"for (int32_t i = 0; i < {unit.batch}; i++)\n"
@@ -252,7 +268,7 @@ def _code(name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed
     return [
         f'#include "{name}.h"\n', "INCLUDES", "",
         f"static const uint32_t seed = {seed}u;", "static int64_t step;",
-        "static uint32_t total_saturated;", *unit.declarations, "", text.arena(infer, learn),
+        "static uint32_t total_saturated;", *unit.declarations, "", text.arena(*parts),
         text.function(
             f"ET_COLD void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
         ),
@@ -266,5 +282,5 @@ def _code(name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed
         ),
         text.function(f"uint32_t {name}_saturated(void)", ["return total_saturated;"]),
         text.store(name, unit, f"{rule!r}, batch {unit.batch}"),
-        text.trace(name, unit),
+        text.trace(name, unit, always=book is not None), last,
     ]  # fmt: skip

@@ -13,7 +13,6 @@ from edgetrain.evaluate import evaluate, targets
 from edgetrain.files import check_writable, save, save_checkpoint
 from edgetrain.history import Training
 from edgetrain.journal_header import checked
-from edgetrain.model import Model
 from edgetrain.rules import RULES
 from edgetrain.state import trace
 from edgetrain.train import OnStep, Result, fit

@@ -21,10 +21,10 @@ class Firmware:
         model: as `to_c` takes it, and so are the others.
     """
 
-    def __init__(self, folder, model, rule, batch=1, seed=0):
+    def __init__(self, folder, model, rule, batch=1, seed=0, **options):
         if COMPILER is None:
             pytest.skip("needs a C compiler that is called cc")
-        self.files = to_c(model, "net", rule, batch, seed)
+        self.files = to_c(model, "net", rule, batch, seed, **options)
         for name, content in self.files.items():
             (folder / name).write_bytes(content)
         library = folder / "net.so"

@@ -25,26 +25,39 @@ class Gradient:
     Args:
         unit: the file.
         rule: in either space.
+        name: of the function.
     """
 
-    def __init__(self, unit: Unit, rule: ForwardGradient) -> None:
+    def __init__(self, unit: Unit, rule: ForwardGradient, name: str = "train") -> None:
         settings = rule.settings
         if settings.error_clip is None:
             settings = replace(settings, error_clip=ERROR_CLIP)
-        self.unit, self.rule, self.program = unit, rule, Program("train")
+        self.unit, self.rule, self.program = unit, rule, Program(name)
         self.nodes = rule.perturbed(unit.model)
         self.clean = rule.space == "activity" or rule.head == "exact"
         self.forward = Forward(unit, self.program, {INPUT: "x"})
         self.backward = Backward(unit, self.program, self.forward, settings)
 
-    def write(self) -> Program:
-        """Return the body of the function that learns from one batch."""
+    def again(self, read: str) -> Program:
+        """Return the body of a step in weight space whose SLOPES a line of C reads."""
+        slopes = self.program.buffer("slopes", "int32_t", self.rule.queries)
+        self.program.line(self._first_query())
+        self.program.line(read.replace("SLOPES", slopes), slopes)
+        self._step_along_signs(slopes)
+        return self.program
+
+    def write(self, kept: str = "") -> Program:
+        """Return the body of the function that learns from one batch.
+
+        Args:
+            kept: a line of C that keeps the SLOPES of a step in weight space.
+        """
         queries, batch = self.rule.queries, self.unit.batch
         sums = self.program.buffer("differences", "int64_t", queries * batch)
         line = self.program.line
         if not self.clean:
             line("int64_t perturbed = 0;")
-        line(f"const uint32_t first_query = (uint32_t)step * {queries};")
+        line(self._first_query())
         line(f"__builtin_memset({sums}, 0, {8 * queries * batch});", sums)
         line(f"for (int32_t query = 0; query < {queries}; query++)")
         line("for (int32_t direction = 1; direction >= -1; direction -= 2) {")
@@ -65,7 +78,12 @@ class Gradient:
             else:
                 line(f"loss = (int32_t)(perturbed / {2 * queries});")
             self._step_along_signs(slopes)
+            if kept:
+                line(kept.replace("SLOPES", slopes), slopes)
         return self.program
+
+    def _first_query(self) -> str:
+        return f"const uint32_t first_query = (uint32_t)step * {self.rule.queries};"
 
     def signs(self, node: Node, query: str) -> str:
         """Return the C expression of a pointer to a node's signs."""

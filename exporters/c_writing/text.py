@@ -18,7 +18,7 @@ PRIVATE = ("et_fast.h", "et_view.h", "et_tables.h")
 """Headers that only kernels include."""
 
 
-def header(name: str, unit: Unit, targets: str, answer: str) -> str:
+def header(name: str, unit: Unit, targets: str, answer: str, more: str = "") -> str:
     """Return NAME.h: what an application calls, with shapes and units.
 
     Args:
@@ -26,9 +26,12 @@ def header(name: str, unit: Unit, targets: str, answer: str) -> str:
         unit: the file.
         targets: shape and unit of what a training step is told.
         answer: what an inference returns, lines of a comment.
+        more: declarations of a program with a journal.
     """
     graph, upper = unit.graph, name.upper()
     scale, zero_point = unit.model.scheme.activations["input"]
+    has_trace = "1" if more else "defined(EDGETRAIN_TRACE)"
+    included = '#include "et_journal.h"\n' if more else ""
     shape = " x ".join(map(str, graph.input_shape))
     return f"""/* {name}, a network that runs and learns; written by edgetrain {__version__}. */
 #ifndef {upper}_H
@@ -37,7 +40,7 @@ def header(name: str, unit: Unit, targets: str, answer: str) -> str:
 #include <stdint.h>
 
 #include "et_fixed.h"
-#include "et_store.h"
+{included}#include "et_store.h"
 
 #ifdef __cplusplus
 extern "C" {{
@@ -89,8 +92,8 @@ et_store_status {name}_load(const et_flash *flash);
 
 /* Tells how worn the flash is. */
 et_store_status {name}_stored(const et_flash *flash, et_stored *stored);
-
-#ifdef EDGETRAIN_TRACE
+{more}
+#if {has_trace}
 /* CRC-32 of all parameters and state; equal to `edgetrain.state.trace`. */
 uint32_t {name}_trace(void);
 
@@ -170,7 +173,7 @@ def arena(*programs: Program) -> str:
     return "\n".join([*lines, "} arena;\n"])
 
 
-def trace(name: str, unit: Unit) -> str:
+def trace(name: str, unit: Unit, always: bool) -> str:
     """Write the functions that check and show what `edgetrain.state.traced` names, in its order."""
     constants = Unit(unit.model, unit.state, unit.trained, unit.batch)
     rows = []
@@ -196,8 +199,8 @@ def trace(name: str, unit: Unit) -> str:
         function(f"uint32_t {name}_trace(void)", check),
         function(f"uint32_t {name}_traced(uint32_t number, const void **bytes)", show),
     ]
-    return "\n".join(["#ifdef EDGETRAIN_TRACE", *constants.declarations, *table, *functions,
-                      "#endif", ""])  # fmt: skip
+    lines = [*constants.declarations, *table, *functions]
+    return "\n".join(lines if always else ["#ifdef EDGETRAIN_TRACE", *lines, "#endif", ""])
 
 
 def includes(code: str) -> str:
