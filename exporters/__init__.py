@@ -79,8 +79,8 @@ def write(
         model: to export.
         format_: one of EXPORTERS.
         name: of the model; the first part of the file's name.
-        options: of the exporter: form of `to_onnx`; rule, batch, seed, package and ceilings of
-            `to_c`. Those that are None are not given.
+        options: of the exporter: form of `to_onnx`; rule, batch, seed, package, ceilings
+            and journal of `to_c`. Those that are None are not given.
 
     Returns:
         Contents by file name.

@@ -51,6 +51,10 @@ def export(
         str | None, typer.Option(help="c: of the target, at most, as 131072, 128K or 1M.")
     ] = None,
     flash: Annotated[str | None, typer.Option(help="c: of the target, at most.")] = None,
+    journal: Annotated[
+        bool,
+        typer.Option("--journal", help="c: keep two bits a query and step for `edgetrain replay`."),
+    ] = False,
     seed: options.Seed = 0,
     json: options.Json = False,
     **asked: Any,
@@ -62,6 +66,7 @@ def export(
     network = options.load_model(model)
     format_ = options.canonical(to, exporters.EXPORTERS, "--to")
     given: dict[str, Any] = {"form": form, "batch": batch, "package": package}
+    given["journal"] = journal or None
     given["ceilings"] = _ceilings(target, ram, flash)
     if format_ == "c" and isinstance(network, Model):
         if schedule != "constant" and steps is None:

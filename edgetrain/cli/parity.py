@@ -8,14 +8,15 @@ import typer
 from edgetrain import kernels
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, report, table
-from edgetrain.cli.train import make_rule
+from edgetrain.cli.rule_options import accepts_rules, make_rule
 from edgetrain.errors import BackendError
 from edgetrain.parity import Row, compare, synthetic
-from edgetrain.rules import RULES, configured
+from edgetrain.rules import RULES
 
 HEADS = ("backend", "steps equal", "first difference", "steps a second")
 
 
+@accepts_rules
 def parity(
     model: options.ModelPath,
     rule: Annotated[str, typer.Option(help=", ".join(RULES))] = "mono_forward",
@@ -25,15 +26,9 @@ def parity(
     ] = ",".join(kernels.BACKENDS),
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 4,
     learning_rate: Annotated[str | None, typer.Option(help="A number, or a power as 2^-6.")] = None,
-    weights: Annotated[str, typer.Option(help="w8, or w16 for int16 masters.")] = "w8",
-    momentum: Annotated[float, typer.Option(help="0, 0.5, 0.75, 0.875, 0.9375, 0.96875.")] = 0.0,
-    blocks: Annotated[
-        str | None, typer.Option(help="auto, layer, residual, network, a number, or names.")
-    ] = None,
-    space: Annotated[str | None, typer.Option(help="forward-gradient: activity, weight.")] = None,
-    head: Annotated[str | None, typer.Option(help="forward-gradient: exact, same.")] = None,
     seed: options.Seed = 0,
     json: options.Json = False,
+    **asked: Any,
 ) -> None:
     """Train on random codes with every backend that runs here; exit with 1 on any difference.
 
@@ -42,14 +37,12 @@ def parity(
     Example: `edgetrain parity model.safetensors --rule backprop --steps 1000 --backends numpy,c`
     """
     network = options.int8_model(model)
-    common = {"weights": weights, "momentum": momentum, "batch": batch}
-    given = {"blocks": blocks and options.choice(blocks), "space": space, "head": head}
-    chosen = make_rule(rule, network, learning_rate, common, given)
+    chosen = make_rule(rule, network, learning_rate, asked, batch=batch, steps=steps)
     loaded, absent = _load(list(dict.fromkeys(backends.split(","))))
     batches = synthetic(network, steps, batch, seed)
     with Bar("parity") as update:
         rows = compare(
-            configured(chosen, steps=steps), network, batches, loaded, seed=seed,
+            chosen, network, batches, loaded, seed=seed,
             on_step=lambda step: update(step, steps),
         )  # fmt: skip
     if json:

@@ -105,3 +105,12 @@ def test_journals_that_cannot_be_written(model, run, refused):
     assert "another run" in refused(*train(model, "--seed", "9", "--journal", "run.journal"))
     assert "not a journal" in refused(*train(model, "--journal", "digits.npz"))
     assert "leave out resume" in refused(*train(model, "--journal", "j", "--resume", "c"))
+
+
+def test_c_with_a_journal_is_exported(folder, model, report, refused):
+    command = ("export", model, "--to", "c", "--journal", "-o", "firmware")
+    report(*command, *SPSA, "--learning-rate", "0.02", "--name", "net")
+
+    assert "uint32_t net_frame(" in (folder / "firmware" / "src" / "net.h").read_text()
+    assert "--space weight" in refused(*command)
+    assert "journal is no option" in refused("export", model, "--to", "onnx", "--journal", "-o", "x")
