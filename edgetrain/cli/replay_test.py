@@ -113,4 +113,6 @@ def test_c_with_a_journal_is_exported(folder, model, report, refused):
 
     assert "uint32_t net_frame(" in (folder / "firmware" / "src" / "net.h").read_text()
     assert "--space weight" in refused(*command)
-    assert "journal is no option" in refused("export", model, "--to", "onnx", "--journal", "-o", "x")
+    assert "journal is no option" in refused(
+        "export", model, "--to", "onnx", "--journal", "-o", "x"
+    )
