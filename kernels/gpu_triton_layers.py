@@ -4,14 +4,14 @@
 A window is never laid out in memory: each product gathers the tile of the image that it needs. A
 tile of int8 goes through ``tl.dot`` to int32, on tensor cores where there are some. Sums of int32
 may wrap on the way: the result fits. Zero points are taken off behind the sum,
-``sum (x - z) w = sum x w - z sum w``, with padding read as z. A window travels as the width of its
-kernel, vertical and horizontal stride, rows above, columns left, and the number of its taps.
+``sum (x - z) w = sum x w - z sum w``, with padding read as z. Windows travel as in
+`edgetrain.kernels.gpu_triton_windows`.
 """
 
 import triton
 import triton.language as tl
 
-from edgetrain.kernels.gpu_triton_elements import clip, rescale
+from edgetrain.kernels.gpu_triton_windows import finish, pixel, read, reader
 
 
 @triton.jit
@@ -35,13 +35,8 @@ def dense(
         weights += tl.sum(taps.to(tl.int32), 0)
     acc += (tl.load(b + filter_, known, 0) - zero_point * weights)[None, :]
     place = out + row[:, None] * n_out + filter_[None, :]
-    if FUSED:
-        scale = tl.load(multiplier + filter_, known, 0).to(tl.int64)
-        power = tl.load(shift + filter_, known, 0).to(tl.int64)
-        y = rescale(acc.to(tl.int64), scale[None, :], power[None, :]) + y_zero
-        tl.store(place, clip(y, low, high).to(tl.int8), valid)
-    else:
-        tl.store(place, acc, valid)
+    channel = tl.minimum(filter_, n_out - 1)[None, :]
+    finish(acc, place, valid, multiplier, shift, channel, y_zero, low, high, FUSED)
 
 
 @triton.jit
@@ -52,23 +47,21 @@ def conv2d(
     FUSED: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
 ):  # fmt: skip
     """Accumulate a tile of pixels by filters of one group; requantize it where FUSED."""
-    pixel = tl.program_id(0) * M + tl.arange(0, M)
+    at = tl.program_id(0) * M + tl.arange(0, M)
     group = tl.program_id(2)
     filter_ = tl.program_id(1) * N + tl.arange(0, N)
-    column = pixel % out_width
-    row = pixel // out_width % out_height
-    image = pixel // (out_width * out_height)
+    image, row, column = pixel(at[:, None], out_height, out_width)
     total = TAPS * n_in
     acc = tl.zeros((M, N), tl.int32)
     weights = tl.zeros((N,), tl.int32)
     for start in range(0, total, K):
         k = start + tl.arange(0, K)
         tap, channel = k // n_in, k % n_in + group * n_in
-        y = (row * SY - TOP)[:, None] + (tap // KW)[None, :]
-        at = (column * SX - LEFT)[:, None] + (tap % KW)[None, :]
-        inside = (y >= 0) & (y < height) & (at >= 0) & (at < width)
-        source = ((image[:, None] * height + y) * width + at) * channels + channel[None, :]
-        valid = (image < batch)[:, None] & (k < total)[None, :]
+        source, inside = read(
+            image, row, column, tap[None, :], height, width, KW, SY, SX, TOP, LEFT
+        )
+        source = source * channels + channel[None, :]
+        valid = (image < batch) & (k < total)[None, :]
         seen = tl.load(x + source, inside & valid, zero_point)
         own = (filter_ < part)[None, :] & (k < total)[:, None]
         taps = tl.load(w + (group * part + filter_)[None, :] * total + k[:, None], own, 0)
@@ -77,15 +70,10 @@ def conv2d(
     target = group * part + filter_
     known = filter_ < part
     acc += (tl.load(b + target, known, 0) - zero_point * weights)[None, :]
-    place = out + pixel[:, None] * n_out + target[None, :]
-    valid = (image < batch)[:, None] & known[None, :]
-    if FUSED:
-        scale = tl.load(multiplier + target, known, 0).to(tl.int64)
-        power = tl.load(shift + target, known, 0).to(tl.int64)
-        y = rescale(acc.to(tl.int64), scale[None, :], power[None, :]) + y_zero
-        tl.store(place, clip(y, low, high).to(tl.int8), valid)
-    else:
-        tl.store(place, acc, valid)
+    place = out + at[:, None] * n_out + target[None, :]
+    valid = (image < batch) & known[None, :]
+    channel = tl.minimum(target, n_out - 1)[None, :]
+    finish(acc, place, valid, multiplier, shift, channel, y_zero, low, high, FUSED)
 
 
 @triton.jit
@@ -104,18 +92,16 @@ def conv2d_grad_w(
     errors = tl.zeros((M,), tl.int32)
     pixels = batch * out_height * out_width
     for start in range(0, pixels, K):
-        pixel = start + tl.arange(0, K)
-        column = pixel % out_width
-        row = pixel // out_width % out_height
-        image = pixel // (out_width * out_height)
-        y = (row * SY - TOP)[:, None] + (tap // KW)[None, :]
-        at = (column * SX - LEFT)[:, None] + (tap % KW)[None, :]
-        inside = (y >= 0) & (y < height) & (at >= 0) & (at < width)
-        source = ((image[:, None] * height + y) * width + at) * channels + channel[None, :]
-        valid = (pixel < pixels)[:, None] & (place < total)[None, :]
+        at = start + tl.arange(0, K)
+        image, row, column = pixel(at[:, None], out_height, out_width)
+        source, inside = read(
+            image, row, column, tap[None, :], height, width, KW, SY, SX, TOP, LEFT
+        )
+        source = source * channels + channel[None, :]
+        valid = (at < pixels)[:, None] & (place < total)[None, :]
         seen = tl.load(x + source, inside & valid, zero_point)
-        own = (filter_ < part)[:, None] & (pixel < pixels)[None, :]
-        error = tl.load(e + pixel[None, :] * n_out + (group * part + filter_)[:, None], own, 0)
+        own = (filter_ < part)[:, None] & (at < pixels)[None, :]
+        error = tl.load(e + at[None, :] * n_out + (group * part + filter_)[:, None], own, 0)
         acc = tl.dot(error, seen, acc, out_dtype=tl.int32)
         errors += tl.sum(error.to(tl.int32), 1)
     acc -= zero_point * errors[:, None]
@@ -133,22 +119,18 @@ def conv2d_grad_x(
 
     ``e * ratio`` has 15 bits: its high and its low octet go through products of their own.
     """
-    pixel = tl.program_id(0) * M + tl.arange(0, M)
+    at = tl.program_id(0) * M + tl.arange(0, M)
     channel = tl.program_id(1) * N + tl.arange(0, N)
     group = tl.program_id(2)
-    column = pixel % width
-    row = pixel // width % height
-    image = pixel // (width * height)
+    image, row, column = pixel(at[:, None], height, width)
     high_sum, low_sum = tl.zeros((M, N), tl.int32), tl.zeros((M, N), tl.int32)
     for start in range(0, TAPS * part, K):
         k = start + tl.arange(0, K)
         tap, filter_ = k // part, group * part + k % part
-        y = (row + TOP)[:, None] - (tap // KW)[None, :]
-        at = (column + LEFT)[:, None] - (tap % KW)[None, :]
-        inside = (y >= 0) & (y % SY == 0) & (y // SY < out_height)
-        inside = inside & (at >= 0) & (at % SX == 0) & (at // SX < out_width)
-        source = (image[:, None] * out_height + y // SY) * out_width + at // SX
-        valid = (image < batch)[:, None] & (k < TAPS * part)[None, :]
+        source, inside = reader(
+            image, row, column, tap[None, :], out_height, out_width, KW, SY, SX, TOP, LEFT
+        )
+        valid = (image < batch) & (k < TAPS * part)[None, :]
         error = tl.load(e + source * n_out + filter_[None, :], inside & valid, 0).to(tl.int32)
         scale = tl.load(ratio + filter_, k < TAPS * part, 0).to(tl.int32)
         scaled = error * scale[None, :]
@@ -158,8 +140,8 @@ def conv2d_grad_x(
         taps = tl.load(w + (filter_ * TAPS + tap)[:, None] * n_in + channel[None, :], own, 0)
         high_sum = tl.dot(high.to(tl.int8), taps, high_sum, out_dtype=tl.int32)
         low_sum = tl.dot(low.to(tl.int8), taps, low_sum, out_dtype=tl.int32)
-    known = (image < batch)[:, None] & (channel < n_in)[None, :]
-    target = pixel[:, None] * channels + (group * n_in + channel)[None, :]
+    known = (image < batch) & (channel < n_in)[None, :]
+    target = at[:, None] * channels + (group * n_in + channel)[None, :]
     tl.store(out + target, (high_sum << 8) + low_sum, known)
 
 
@@ -172,22 +154,15 @@ def depthwise(
 ):  # fmt: skip
     """Accumulate elements (pixel, filter), one input channel each; requantize them where FUSED."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    filter_, pixel = at % n_out, at // n_out
-    column, row = pixel % out_width, pixel // out_width % out_height
-    image = pixel // (out_width * out_height)
+    filter_ = at % n_out
+    image, row, column = pixel(at // n_out, out_height, out_width)
     acc = tl.load(b + filter_)
     for tap in range(TAPS):
-        y, place = row * SY - TOP + tap // KW, column * SX - LEFT + tap % KW
-        inside = (y >= 0) & (y < height) & (place >= 0) & (place < width) & (at < count)
-        source = ((image * height + y) * width + place) * channels + filter_ // part
-        seen = tl.load(x + source, inside, zero_point).to(tl.int32) - zero_point
+        source, inside = read(image, row, column, tap, height, width, KW, SY, SX, TOP, LEFT)
+        source = source * channels + filter_ // part
+        seen = tl.load(x + source, inside & (at < count), zero_point).to(tl.int32) - zero_point
         acc += seen * tl.load(w + filter_ * TAPS + tap).to(tl.int32)
-    if FUSED:
-        scale, power = tl.load(multiplier + filter_), tl.load(shift + filter_)
-        y = rescale(acc.to(tl.int64), scale.to(tl.int64), power.to(tl.int64)) + y_zero
-        tl.store(out + at, clip(y, low, high).to(tl.int8), at < count)
-    else:
-        tl.store(out + at, acc, at < count)
+    finish(acc, out + at, at < count, multiplier, shift, filter_, y_zero, low, high, FUSED)
 
 
 @triton.jit
@@ -200,14 +175,12 @@ def depthwise_grad_w(
     filter_, tap = tl.program_id(0), tl.program_id(1)
     acc = tl.zeros((BLOCK,), tl.int32)
     for start in range(0, pixels, BLOCK):
-        pixel = start + tl.arange(0, BLOCK)
-        column, row = pixel % out_width, pixel // out_width % out_height
-        image = pixel // (out_width * out_height)
-        y, place = row * SY - TOP + tap // KW, column * SX - LEFT + tap % KW
-        inside = (y >= 0) & (y < height) & (place >= 0) & (place < width) & (pixel < pixels)
-        source = ((image * height + y) * width + place) * channels + filter_ // part
-        seen = tl.load(x + source, inside, zero_point).to(tl.int32) - zero_point
-        error = tl.load(e + pixel * n_out + filter_, pixel < pixels, 0).to(tl.int32)
+        at = start + tl.arange(0, BLOCK)
+        image, row, column = pixel(at, out_height, out_width)
+        source, inside = read(image, row, column, tap, height, width, KW, SY, SX, TOP, LEFT)
+        source = source * channels + filter_ // part
+        seen = tl.load(x + source, inside & (at < pixels), zero_point).to(tl.int32) - zero_point
+        error = tl.load(e + at * n_out + filter_, at < pixels, 0).to(tl.int32)
         acc += seen * error
     tl.store(out + filter_ * TAPS + tap, tl.sum(acc, 0))
 
@@ -220,18 +193,16 @@ def depthwise_grad_x(
 ):  # fmt: skip
     """Sum over taps and the filters of a channel; elements (input pixel, channel)."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    channel, pixel = at % channels, at // channels
-    column, row = pixel % width, pixel // width % height
-    image = pixel // (width * height)
+    channel = at % channels
+    image, row, column = pixel(at // channels, height, width)
     acc = tl.zeros((BLOCK,), tl.int32)
     for tap in range(TAPS):
-        y, place = row + TOP - tap // KW, column + LEFT - tap % KW
-        inside = (y >= 0) & (y % SY == 0) & (y // SY < out_height) & (at < count)
-        inside = inside & (place >= 0) & (place % SX == 0) & (place // SX < out_width)
-        source = ((image * out_height + y // SY) * out_width + place // SX) * n_out
+        source, inside = reader(
+            image, row, column, tap, out_height, out_width, KW, SY, SX, TOP, LEFT
+        )
         for i in range(part):
             filter_ = channel * part + i
-            error = tl.load(e + source + filter_, inside, 0).to(tl.int32)
+            error = tl.load(e + source * n_out + filter_, inside & (at < count), 0).to(tl.int32)
             scale = tl.load(ratio + filter_).to(tl.int32)
             acc += error * scale * tl.load(w + filter_ * TAPS + tap).to(tl.int32)
     tl.store(out + at, acc, at < count)

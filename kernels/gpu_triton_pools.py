@@ -1,11 +1,13 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """The kernels of the backend "triton" for pools; a program takes BLOCK elements of the result.
 
-A window travels as in `edgetrain.kernels.gpu_triton_layers`.
+Windows travel as in `edgetrain.kernels.gpu_triton_windows`.
 """
 
 import triton
 import triton.language as tl
+
+from edgetrain.kernels.gpu_triton_windows import pixel, read, reader
 
 
 @triton.jit
@@ -16,16 +18,14 @@ def pool(
 ):  # fmt: skip
     """Give the average, the maximum or the index of the maximum of each window."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    channel, pixel = at % channels, at // channels
-    column, row = pixel % out_width, pixel // out_width % out_height
-    image = pixel // (out_width * out_height)
+    channel = at % channels
+    image, row, column = pixel(at // channels, out_height, out_width)
     total, size = tl.zeros((BLOCK,), tl.int32), tl.zeros((BLOCK,), tl.int32)
     best, winner = tl.full((BLOCK,), -129, tl.int32), tl.zeros((BLOCK,), tl.int32)
     for tap in range(TAPS):
-        y, place = row * SY - TOP + tap // KW, column * SX - LEFT + tap % KW
-        inside = (y >= 0) & (y < height) & (place >= 0) & (place < width) & (at < count)
-        source = ((image * height + y) * width + place) * channels + channel
-        seen = tl.load(x + source, inside, 0).to(tl.int32)
+        source, inside = read(image, row, column, tap, height, width, KW, SY, SX, TOP, LEFT)
+        inside = inside & (at < count)
+        seen = tl.load(x + source * channels + channel, inside, 0).to(tl.int32)
         total += seen
         size += inside.to(tl.int32)
         better = inside & (seen > best)
@@ -49,20 +49,20 @@ def pool_grad(
 ):  # fmt: skip
     """Collect the error of each pixel from the windows that read it."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    channel, pixel = at % channels, at // channels
-    column, row = pixel % width, pixel // width % height
-    image = pixel // (width * height)
+    channel = at % channels
+    image, row, column = pixel(at // channels, height, width)
     acc = tl.zeros((BLOCK,), tl.int32)
     for tap in range(TAPS):
-        y, place = row + TOP - tap // KW, column + LEFT - tap % KW
-        inside = (y >= 0) & (y % SY == 0) & (y // SY < out_height) & (at < count)
-        inside = inside & (place >= 0) & (place % SX == 0) & (place // SX < out_width)
-        source = ((image * out_height + y // SY) * out_width + place // SX) * channels + channel
+        window, inside = reader(
+            image, row, column, tap, out_height, out_width, KW, SY, SX, TOP, LEFT
+        )
+        inside = inside & (at < count)
+        source = window * channels + channel
         error = tl.load(e + source, inside, 0).to(tl.int32)
         if KIND == "max":
             acc += tl.where(tl.load(index + source, inside, 255).to(tl.int32) == tap, error, 0)
         else:
-            size = tl.load(index + y // SY * out_width + place // SX, inside, 1)
+            size = tl.load(index + window % (out_height * out_width), inside, 1)
             share = error * 256 + size // 2
             # The specification rounds down; the division of a GPU goes towards zero.
             down = -((size - 1 - share) // size)
