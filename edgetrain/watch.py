@@ -34,7 +34,8 @@ class Options:
         log: file that gets a line of JSON an epoch, and a step where traces are asked for.
         trace_every: log the trace of every so many steps; 0 for none.
         journal: file that gets a few bits a step, from which `edgetrain replay` makes the weights
-            again; where it holds steps of this run already, the run goes on behind them.
+            again; where it holds steps of this run already, the run goes on behind them, and
+            counts its patience anew.
     """
 
     validation: float = 0.0

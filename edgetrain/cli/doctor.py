@@ -14,10 +14,10 @@ from edgetrain.kernels import cpu_numba_cache
 PACKAGES = ("numpy", "numba", "safetensors", "typer", "rich")
 EXTRAS = {
     "onnx": "onnx", "onnxruntime": "onnx", "ai-edge-litert": "tflite",
-    "tflite-runtime": "tflite-runtime", "torch": "torch", "ziglang": "device",
+    "tflite-runtime": "tflite-runtime", "torch": "torch", "triton": "gpu", "ziglang": "device",
     "unicorn": "device", "pyelftools": "device", "wasmtime": "device", "pyserial": "device",
 }  # fmt: skip
-"""Packages that only a crossing of formats or a board needs, and the extra that installs each."""
+"""Packages that only a crossing of formats, a GPU or a board needs, and the extra for each."""
 
 
 def doctor(seed: options.Seed = 0, json: options.Json = False) -> None:

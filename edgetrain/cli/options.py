@@ -41,7 +41,7 @@ SIZES = {"": 1, "K": 1 << 10, "M": 1 << 20}
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Of all randomness.")]
 Backend = Annotated[
     str | None,
-    typer.Option("--backend", help="numpy or numba; numba by default where it can run."),
+    typer.Option("--backend", help="numpy, numba, c or triton; numba by default where it can run."),
 ]
 Blocks = Annotated[
     str,

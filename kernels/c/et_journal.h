@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { ET_JOURNAL_STEPS = 128 };
 
 /* Most bytes of a frame. */
@@ -48,5 +52,9 @@ void et_journal_read(const uint8_t *frame, int32_t step, int32_t queries, int32_
 
 /* Read the trace of a whole frame. */
 uint32_t et_journal_trace(const uint8_t *frame, int32_t queries);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
