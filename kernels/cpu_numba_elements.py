@@ -172,8 +172,8 @@ def replay(w, b, slopes, sign_keys, round_keys, rates_w, rates_b, limit):
             for i in range(n + 1):
                 if i % 32 == 0:
                     for q in range(queries):
-                        counter = U32(U32(c * words + i // 32) + sign_keys[s, q, 0])
-                        drawn[q] = mix32(U32(mix32(counter) ^ sign_keys[s, q, 1]))
+                        key = sign_keys[s, q]
+                        drawn[q] = word(key[0], key[1], c * words + i // 32)
                 acc = I64(0)
                 for q in range(queries):
                     sign = I64(1) - I64(2) * I64(U32(drawn[q] >> U32(i % 32)) & U32(1))
@@ -184,8 +184,7 @@ def replay(w, b, slopes, sign_keys, round_keys, rates_w, rates_b, limit):
                     break
                 at = c * n + i
                 if at % 4 == 0 or i == 0:
-                    counter = U32(U32(at // 4) + round_keys[s, 0])
-                    octets = mix32(U32(mix32(counter) ^ round_keys[s, 1]))
+                    octets = word(round_keys[s, 0], round_keys[s, 1], at // 4)
                 octet = I64(U32(octets >> U32(8 * (at % 4))) & U32(255))
                 step = (acc * rate + (octet << I64(24)) + I64(1 << 23)) >> I64(32)
                 clipped = min(max(step, I64(-128)), I64(127))

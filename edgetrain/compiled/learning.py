@@ -46,6 +46,9 @@ class Learning:
         state: tensors at the start of the run: their constants are written into the program.
         batch: samples of a step.
         whole: whether a loop sees all of them at once.
+
+    Attributes:
+        differences: int64 (queries, batch) from which a step in weight space learns, else None.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Learning:
         self.watch = net.builder.state([(0, -1)] * (3 * len(nodes)))
         self._exponents = net.builder.state([0] * (6 * len(nodes) + 8))
         self._used = 0
+        self.differences: Buffer | None = None
         self._fixed: dict[int, Place] = {}
         self._sums: dict[str, Sums] = {}
 

@@ -50,6 +50,7 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
     if has_clean_pass:
         _clean_pass(learning, space, nodes, exact, {"difference": differences, **given})
     if space == "weight":
+        learning.differences = differences
         for node in nodes:
             where = learning.target(f"node/{node.name}")
             limit = net.model.scheme.bias_limits[node.name]

@@ -10,7 +10,7 @@ import numpy as np
 from edgetrain.arithmetic.instructions import GIVEN
 from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.compiled.block import Bytes
-from edgetrain.compiled.builder import ALIGNMENT, Builder, resolve
+from edgetrain.compiled.builder import ALIGNMENT, Buffer, Builder, resolve
 
 NOTHING = np.zeros(1, np.uint8)
 NO_TARGETS = np.zeros(1, np.int32)
@@ -24,9 +24,10 @@ class Program:
     Attributes:
         given: int64, see `edgetrain.arithmetic.instructions.GIVEN`.
         nbytes: of the memory.
+        reported: int64, numbers of the memory that a run leaves.
     """
 
-    def __init__(self, builder: Builder, ops: ModuleType) -> None:
+    def __init__(self, builder: Builder, ops: ModuleType, reported: Buffer | None = None) -> None:
         self._machine: Any = ops.machine
         rows, self.nbytes = builder.finish()
         self._memory = np.zeros(self.nbytes + ALIGNMENT + TAIL, np.uint8)
@@ -40,6 +41,8 @@ class Program:
         self._whole, self._body = table, table[builder.loops[0][0] - 1 :]
         self.given = np.zeros(len(GIVEN), np.int64)
         self._places = np.zeros(6, np.int64)
+        first, size = (start + reported.start, reported.size) if reported else (0, 0)
+        self.reported = self._memory[first : first + size].view(np.int64)
 
     def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints = NOTHING,
             targets: Ints = NO_TARGETS, is_prepared: bool = False) -> None:  # fmt: skip

@@ -67,6 +67,9 @@ class Trainer:
             seed: of the run.
             key: of the program.
             write: writes the program, where there is none for the key yet.
+
+        Returns:
+            As `edgetrain.rules.base.Rule.step`; the slopes of queries are whole sums.
         """
         if (key, len(x)) not in self._programs:
             self._programs[key, len(x)] = self._write(model, state, len(x), write)
@@ -79,6 +82,8 @@ class Trainer:
         params = BlockParams(self._layout, new, self._nodes)
         tensors = BlockTensors(self._layout, new, self._constant, self._tensors)
         metrics = {"loss": int(given[4]), "saturated": int(given[5])}
+        sums = program.reported.reshape(-1, len(x)).sum(axis=1)
+        metrics |= {f"slope_{query}": int(total) for query, total in enumerate(sums)}
         return model.stepped(params), State(step + 1, tensors), metrics
 
     def _block(self, model: Model, state: State) -> Bytes:
@@ -98,8 +103,9 @@ class Trainer:
         builder = Builder()
         area = self._ops.machine.AREA
         net = Network(builder, model, self._layout, batch if whole else 1, area)
-        write(Learning(net, self._settings, state.tensors, batch, whole))
-        return Program(builder, self._ops)
+        learning = Learning(net, self._settings, state.tensors, batch, whole)
+        write(learning)
+        return Program(builder, self._ops, learning.differences)
 
 
 def _changes(name: str) -> bool:

@@ -1,6 +1,6 @@
 """Fixed-point forward gradients: the loss of two perturbed forward passes, no backward pass."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType, ModuleType
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from edgetrain.arena import SUM_BYTES, Cost, inference_arena
-from edgetrain.arithmetic.rounding import Int8, Int32, Ints
+from edgetrain.arithmetic.rounding import Int8, Int32, Int64, Ints
 from edgetrain.blocks import select
 from edgetrain.compiled import perturbed, training
 from edgetrain.compiled.inference import predict
@@ -146,8 +146,7 @@ class ForwardGradient:
         loss = perturbed // (2 * self.queries) if clean is None else clean.sum(dtype=np.int64)
         metrics = {"loss": int(loss), "saturated": step.saturated}
         if self.space == "weight":
-            slopes = weight_space.slopes(differences, self.uses_sign)
-            metrics |= {f"slope_{query}": slope for query, slope in enumerate(slopes)}
+            metrics |= self._slopes(differences)
         return *step.result(), metrics
 
     def _run(
@@ -164,7 +163,15 @@ class ForwardGradient:
         model, state, metrics = training.step(model, state, settings, x, y, ops, seed, self, write)
         if self.space == "weight" and self.head == "same":
             metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
+        if self.space == "weight":
+            sums = [np.array([metrics[f"slope_{query}"]]) for query in range(self.queries)]
+            metrics = {**metrics, **self._slopes(sums)}
         return model, state, metrics
+
+    def _slopes(self, differences: Sequence[Int64]) -> Metrics:
+        """Name what a step in weight space learns from, a number a query: a journal holds it."""
+        slopes = weight_space.slopes(differences, self.uses_sign)
+        return {f"slope_{query}": slope for query, slope in enumerate(slopes)}
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Return the network's own output; see `Rule.predict`."""
