@@ -1,0 +1,1 @@
+"""Training steps and inference as calls of an `Emitter`, the same for every format."""

@@ -1,0 +1,264 @@
+"""A training step being written: errors, updates, and what leaves the step."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetrain.arithmetic.losses import LOGIT_BITS
+from edgetrain.arithmetic.randomness import ROUND
+from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
+from edgetrain.exporters.step_writing import numbers
+from edgetrain.exporters.step_writing.emitter import Emitter, Number, Stream, Tensor
+from edgetrain.exporters.step_writing.network import Network
+from edgetrain.exporters.step_writing.scaling import Error, Scaling
+from edgetrain.graph import Node
+from edgetrain.model import Weights
+from edgetrain.outputs import PROBABILITY_ERROR
+from edgetrain.settings import FULL_RATE, Settings
+from edgetrain.state import FINEST, PROBABILITY_EXPONENT
+from edgetrain.step import MERGE_BITS, ONE, tensor_number
+
+
+class Update(NamedTuple):
+    """One set of weights that learns at the end of the step."""
+
+    key: str
+    acc_w: Tensor
+    acc_b: Tensor
+    exponent: Number
+    limit: int
+    rate: int
+    batch: int
+    counts: Tensor
+
+
+class Learning:
+    """The working copy of a step: `edgetrain.step.Step` on an emitter.
+
+    Args:
+        net: the network.
+        settings: of the rule.
+        tensors: of the state: values of what a step changes, constants of the rest.
+        number: of the step.
+        batch: samples.
+        y: labels or targets.
+
+    Attributes:
+        valid: the condition that all labels are classes; None for targets, which always are.
+            Where it does not hold every error is zero and nothing changes.
+        metrics: numbers that leave the step.
+    """
+
+    def __init__(
+        self, net: Network, settings: Settings, tensors: Mapping[str, Tensor], number: Number,
+        batch: int, y: Tensor,
+    ) -> None:  # fmt: skip
+        self.net, self.emit, self.settings = net, net.emit, settings
+        self.tensors, self.number, self.batch, self.y = dict(tensors), number, batch, y
+        self.scaling = Scaling(net.emit, tensors["exponents"], number, settings.error_limit)
+        self.rows = {node.name: i for i, node in enumerate(net.graph.nodes)}
+        self.updates: list[Update] = []
+        self.metrics: dict[str, Number] = {}
+        self.valid: Tensor = None
+        if settings.loss == "cross_entropy":
+            inside = self.emit.both(
+                self.emit.less(-1, y), self.emit.less(y, net.graph.output_size)
+            )
+            self.valid = self.emit.every(inside)
+
+    def row(self, name: str, kind: int) -> int:
+        """Row in the table of exponents; see `edgetrain.step.Step.row`."""
+        return kind * len(self.rows) + self.rows[name]
+
+    def constant(self, name: str) -> NDArray[Any]:
+        """Return a tensor of the state that no step changes."""
+        return np.asarray(self.tensors[name])
+
+    def factor(self, name: str) -> tuple[int, int]:
+        """Return such a tensor that is a multiplier and a shift."""
+        multiplier, shift = self.constant(name)
+        return int(multiplier), int(shift)
+
+    def scale(
+        self, row: int, acc: Tensor, factor: tuple[int, int], exponent: Number,
+        counts: Tensor = None,
+    ) -> Error:  # fmt: skip
+        """Append `edgetrain.step.Step.scale`."""
+        return self.scaling.scale(row, acc, factor, exponent, counts)
+
+    def merge(self, name: str, parts: list[Error], counts: Tensor) -> Error:
+        """Append `edgetrain.step.Step.merge`."""
+        if len(parts) == 1:
+            return parts[0]
+        emit, largest = self.emit, parts[0].exponent
+        for part in parts[1:]:
+            largest = numbers.larger(emit, largest, part.exponent)
+        total: Tensor = 0
+        for e, exponent in parts:
+            wide = emit.times(e, 1 << MERGE_BITS)
+            bits = numbers.smaller(emit, numbers.minus(emit, largest, exponent), 31)
+            total = numbers.plus(emit, total, emit.shift_right(wide, bits))
+        base = numbers.minus(emit, largest, MERGE_BITS)
+        return self.scale(self.row(name, 1), total, ONE, base, counts)
+
+    def loss(self, name: str, outputs: Tensor) -> tuple[Error, Tensor]:
+        """Append `edgetrain.outputs.loss_error`; with a label out of range the error is zero.
+
+        Args:
+            name: the value on which the loss sits.
+            outputs: int32 (batch, outputs), Q10.
+
+        Returns:
+            The error, and the loss of every sample.
+        """
+        emit = self.emit
+        if self.settings.loss == "squared_error":
+            error, loss = emit.squared_error(outputs, self.y)
+            return self.scale(self.row(name, 2), error, ONE, -LOGIT_BITS), loss
+        error, loss = emit.cross_entropy(outputs, self.y)
+        e, _ = emit.scale_error(error, *PROBABILITY_ERROR)
+        return Error(self.if_valid(e), PROBABILITY_EXPONENT), loss
+
+    def if_valid(self, value: Tensor) -> Tensor:
+        """Append what makes a value zero where a label is out of range."""
+        return value if self.valid is None else self.emit.choose(self.valid, value, 0)
+
+    def report(self, loss: Tensor, outputs: Tensor) -> None:
+        """Let the loss of the network's own output, and how many are right, leave."""
+        self.metrics["loss"] = self.if_valid(self.emit.total(loss))
+        if self.valid is not None:
+            hits = self.emit.equal(self.emit.best(outputs), self.y)
+            self.metrics["correct"] = self.emit.total(self.emit.choose(hits, 1, 0))
+
+    def gradients(self, node: Node, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
+        """Append `edgetrain.backward.gradients`."""
+        zero_point = self.net.zero(node.inputs[0])
+        if node.op == "dense":
+            return self.emit.dense_grad_w(x, e, zero_point), self.emit.grad_b(e)
+        return self.emit.conv2d_grad_w(x, e, zero_point, node.moving), self.emit.grad_b(e)
+
+    def update_node(
+        self, node: Node, acc: tuple[Tensor, Tensor], exponent: Number, rate: int = FULL_RATE,
+        batch: int = 0, counts: Tensor = None,
+    ) -> None:  # fmt: skip
+        """Note that a node learns; see `edgetrain.step.Step.update_node`."""
+        limit = self.net.scheme.bias_limits[node.name]
+        self.update(f"node/{node.name}", acc, exponent, limit, rate, batch, counts)
+
+    def update(
+        self, key: str, acc: tuple[Tensor, Tensor], exponent: Number, limit: int,
+        rate: int = FULL_RATE, batch: int = 0, counts: Tensor = None,
+    ) -> None:  # fmt: skip
+        """Note that weights learn at the end of the step; see `edgetrain.step.Step.update`.
+
+        Args:
+            key: of the weights in the state.
+            acc: their gradients: of weights and of biases.
+            exponent: of the error.
+            limit: largest bias.
+            rate: factor of the learning rate in Q8.
+            batch: by how many samples the gradient is divided, 0 for all of the step.
+            counts: the condition under which momentum is remembered; None for always.
+        """
+        self.updates.append(Update(key, *acc, exponent, limit, rate, batch or self.batch, counts))
+
+    def result(self) -> dict[str, Tensor]:
+        """Append what ends a step; return all that it changes, by the names of `parameters`."""
+        emit = self.emit
+        table = self.scaling.close()
+        new = {"state/exponents": self._kept(table, self.tensors["exponents"], None)}
+        factor = self.schedule()
+        counts = [int(np.prod(_shape(self, update.key))) for update in self.updates]
+        streams = [
+            Stream(self.number, tensor_number(update.key), ROUND) for update in self.updates
+        ]
+        drawn = emit.random_octets(list(zip(streams, counts, strict=True)))
+        saturated: Number = 0
+        for update, octets in zip(self.updates, drawn, strict=True):
+            cut = self._learn(update, octets, factor, new)
+            saturated = numbers.plus(emit, saturated, cut)
+        self.metrics["saturated"] = saturated
+        return new
+
+    def _learn(
+        self, update: Update, octets: Tensor, factor: Number, new: dict[str, Tensor]
+    ) -> Number:
+        """Append one update; add what it makes to new, and return how many were cut off."""
+        emit, tensors, key = self.emit, self.tensors, update.key
+        rate = self._rate(update.rate, factor)
+        acc_w = self._momentum(update, new)
+        step_w, step_b = (
+            emit.rate_multiplier(self.constant(f"rate/{key}/{part}"), update.exponent,
+                                 update.batch, rate, fraction)
+            for part, fraction in (("w", UPDATE_SHIFT), ("b", BIAS_SHIFT))
+        )  # fmt: skip
+        w, b = self._old(key)
+        name = key if key.startswith("node/") else f"state/{key}"
+        if self.settings.weights == "w16":
+            old = tensors[f"master/{key}"]
+            master, cut = emit.update_int16(old, acc_w, step_w, octets)
+            new[f"state/master/{key}"], new[f"{name}/w"] = master, emit.visible(master)
+        else:
+            new[f"{name}/w"], cut = emit.update_int8(w, acc_w, step_w, octets)
+        new[f"{name}/b"] = emit.update_bias(b, update.acc_b, step_b, update.limit)
+        return cut
+
+    def _old(self, key: str) -> Weights:
+        """Return the weights that a key names."""
+        if key.startswith("node/"):
+            return self.net.params[key.removeprefix("node/")]
+        return Weights(self.tensors[f"{key}/w"], self.tensors[f"{key}/b"])
+
+    def _rate(self, rate: int, factor: Number) -> Number:
+        if isinstance(factor, int):
+            return rate * factor // FULL_RATE
+        if rate == FULL_RATE:
+            return factor
+        return self.emit.divide(self.emit.times(factor, rate), FULL_RATE)
+
+    def _momentum(self, update: Update, new: dict[str, Tensor]) -> Tensor:
+        """Append `edgetrain.step.Step._momentum`."""
+        decay, name, emit = self.settings.momentum_bits, f"velocity/{update.key}", self.emit
+        if not decay:
+            return update.acc_w
+        velocity, unit = self.tensors[name], self.tensors[f"{name}/exponent"]
+        old = emit.item(unit, 0)
+        moved = numbers.minus(emit, old, update.exponent)
+        realign = emit.choose(emit.less(FINEST, old), moved, 0)
+        acc = emit.momentum(velocity, update.acc_w, decay, realign)
+        new[f"state/{name}"] = self._kept(acc, velocity, update.counts)
+        exponent = emit.stack([update.exponent])
+        new[f"state/{name}/exponent"] = self._kept(exponent, unit, update.counts)
+        return self._frozen(acc, update.counts)
+
+    def _frozen(self, acc: Tensor, counts: Tensor) -> Tensor:
+        """Append what keeps a velocity from moving weights that do not learn in this step."""
+        condition = numbers.all_of(self.emit, self.valid, counts)
+        return acc if condition is None else self.emit.choose(condition, acc, 0)
+
+    def _kept(self, new: Tensor, old: Tensor, counts: Tensor) -> Tensor:
+        """Append what keeps state as it was where nothing may change."""
+        condition = numbers.all_of(self.emit, self.valid, counts)
+        return new if condition is None else self.emit.choose(condition, new, old)
+
+    def schedule(self) -> Number:
+        """Append `edgetrain.settings.Settings.rate_at`."""
+        settings, emit, number = self.settings, self.emit, self.number
+        if not settings.steps or settings.schedule == "constant":
+            return FULL_RATE
+        if settings.schedule == "linear":
+            left = emit.maximum(emit.minus(settings.steps, number), 0)
+            return emit.maximum(emit.divide(emit.times(left, FULL_RATE), settings.steps), 1)
+        half, quarter = (-(-settings.steps * part // 4) for part in (2, 3))
+        late = emit.choose(emit.less(number, quarter), FULL_RATE // 2, FULL_RATE // 4)
+        return emit.choose(emit.less(number, half), FULL_RATE, late)
+
+
+def _shape(learning: Learning, key: str) -> tuple[int, ...]:
+    """Return the shape of the weights that a key names."""
+    graph = learning.net.graph
+    if key.startswith("node/"):
+        return graph.weight_shape(graph.by_name[key.removeprefix("node/")])
+    return graph.output_size, graph.shapes[key.removeprefix("head/")][-1]

@@ -1,0 +1,103 @@
+"""Whole steps and whole inference, of every rule."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgetrain.blocks import select
+from edgetrain.errors import ModelError
+from edgetrain.exporters.step_writing import blocks
+from edgetrain.exporters.step_writing.emitter import Emitter, Tensor
+from edgetrain.exporters.step_writing.learning import Learning
+from edgetrain.exporters.step_writing.network import Network
+from edgetrain.model import Model, Weights
+from edgetrain.rules import Backprop, MonoForward, Rule
+from edgetrain.state import State
+
+STEPS: Mapping[type, Callable[[Learning, Any, Tensor], None]] = {MonoForward: blocks.write}
+"""What writes the step of a rule, from the codes of a batch."""
+
+
+def chosen(rule: Rule) -> Rule:
+    """Return the rule that writes a step; backpropagation as Mono-Forward, which it is.
+
+    Raises:
+        ModelError: if there is no such rule.
+    """
+    if isinstance(rule, Backprop):
+        return MonoForward(settings=rule.settings, blocks="network", predict_with="last")
+    if type(rule) not in STEPS:
+        raise ModelError(
+            f"training steps are written for the rules of edgetrain.rules, got "
+            f"{type(rule).__name__}: use one of these"
+        )
+    return rule
+
+
+def parameters(model: Model, rule: Rule, state: State) -> dict[str, NDArray[Any]]:
+    """Return what a step changes, by name: sorted, nodes first.
+
+    Args:
+        model: the network.
+        rule: that trains it.
+        state: of the rule.
+    """
+    trained = select(model.graph, rule.settings.train)
+    found: dict[str, NDArray[Any]] = {}
+    for node in model.graph.trainable:
+        if node.name in trained:
+            found |= {
+                f"node/{node.name}/{part}": value
+                for part, value in model.params[node.name]._asdict().items()
+            }
+    for name, value in state.tensors.items():
+        kind, last = name.split("/")[0], name.split("/")[-1]
+        head = kind == "head" and last in ("w", "b")
+        if head or kind in ("exponents", "master", "velocity"):
+            found[f"state/{name}"] = value
+    return dict(sorted(found.items()))
+
+
+def write_step(emit: Emitter, model: Model, rule: Rule, state: State, batch: int) -> None:
+    """Append a training step.
+
+    What enters is ``x``, ``y``, ``step`` and `parameters`; what leaves is ``next/NAME`` of each
+    of these, ``next/step``, ``status`` (0; 1 if a label is out of range: then nothing changes)
+    and the metrics of the rule, with ``correct`` where the network's own output is computed.
+
+    Args:
+        emit: what appends the operations.
+        model: the network.
+        rule: that trains it, from `chosen`.
+        state: of the rule; its tensors are the values with which the parameters start.
+        batch: samples.
+    """
+    graph = model.graph
+    x, number = emit.samples(graph.input_shape), emit.step_number()
+    classes = rule.settings.loss == "cross_entropy"
+    y = emit.labels() if classes else emit.targets(graph.output_size)
+    start = parameters(model, rule, state)
+    values = {name: emit.parameter(name, value) for name, value in start.items()}
+    net = Network(model, _params(model, values), emit)
+    tensors = {name: values.get(f"state/{name}", value) for name, value in state.tensors.items()}
+    learning = Learning(net, rule.settings, tensors, number, batch, y)
+    STEPS[type(rule)](learning, rule, x)
+    new = learning.result()
+    for name, value in values.items():
+        emit.output(f"next/{name}", new.get(name, value))
+    taken: Any = 1 if learning.valid is None else emit.choose(learning.valid, 1, 0)
+    emit.output("next/step", emit.plus(number, taken))
+    for name, metric in learning.metrics.items():
+        emit.output(name, metric)
+    emit.output("status", emit.minus(1, taken))
+
+
+def _params(model: Model, values: Mapping[str, Tensor]) -> dict[str, Weights]:
+    """Return the parameters of every node: values of the step, or constants."""
+    return {
+        name: Weights(*(values.get(f"node/{name}/{part}", np.asarray(old))
+                        for part, old in zip(("w", "b"), weights, strict=True)))
+        for name, weights in model.params.items()
+    }  # fmt: skip
