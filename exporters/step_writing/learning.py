@@ -63,9 +63,7 @@ class Learning:
         self.metrics: dict[str, Number] = {}
         self.valid: Tensor = None
         if settings.loss == "cross_entropy":
-            inside = self.emit.both(
-                self.emit.less(-1, y), self.emit.less(y, net.graph.output_size)
-            )
+            inside = self.emit.both(self.emit.less(-1, y), self.emit.less(y, net.graph.output_size))
             self.valid = self.emit.every(inside)
 
     def row(self, name: str, kind: int) -> int:
@@ -171,9 +169,7 @@ class Learning:
         new = {"state/exponents": self._kept(table, self.tensors["exponents"], None)}
         factor = self.schedule()
         counts = [int(np.prod(_shape(self, update.key))) for update in self.updates]
-        streams = [
-            Stream(self.number, tensor_number(update.key), ROUND) for update in self.updates
-        ]
+        streams = [Stream(self.number, tensor_number(update.key), ROUND) for update in self.updates]
         drawn = emit.random_octets(list(zip(streams, counts, strict=True)))
         saturated: Number = 0
         for update, octets in zip(self.updates, drawn, strict=True):

@@ -8,26 +8,43 @@ from numpy.typing import NDArray
 
 from edgetrain.blocks import select
 from edgetrain.errors import ModelError
-from edgetrain.exporters.step_writing import blocks
+from edgetrain.exporters.step_writing import blocks, goodness, gradient, input_labels
+from edgetrain.exporters.step_writing.answers import answer
 from edgetrain.exporters.step_writing.emitter import Emitter, Tensor
 from edgetrain.exporters.step_writing.learning import Learning
 from edgetrain.exporters.step_writing.network import Network
 from edgetrain.model import Model, Weights
-from edgetrain.rules import Backprop, MonoForward, Rule
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule, configured
+from edgetrain.rules.forward_gradient import ERROR_CLIP
 from edgetrain.state import State
 
-STEPS: Mapping[type, Callable[[Learning, Any, Tensor], None]] = {MonoForward: blocks.write}
+
+def _forward_forward(learning: Learning, rule: ForwardForward, x: Tensor) -> None:
+    in_input = rule.labels_in_input(learning.net.model)
+    (input_labels if in_input else goodness).write(learning, rule, x)
+
+
+STEPS: Mapping[type, Callable[[Learning, Any, Tensor], None]] = {
+    MonoForward: blocks.write,
+    ForwardGradient: gradient.write,
+    ForwardForward: _forward_forward,
+}
 """What writes the step of a rule, from the codes of a batch."""
 
 
 def chosen(rule: Rule) -> Rule:
-    """Return the rule that writes a step; backpropagation as Mono-Forward, which it is.
+    """Return the rule that is written, with all that it decides when it takes a step.
+
+    Backpropagation is Mono-Forward with one block; forward gradients have a bound of errors.
 
     Raises:
         ModelError: if there is no such rule.
     """
     if isinstance(rule, Backprop):
         return MonoForward(settings=rule.settings, blocks="network", predict_with="last")
+    if isinstance(rule, ForwardGradient):
+        clip = rule.settings.error_clip
+        return configured(rule, error_clip=ERROR_CLIP if clip is None else clip)
     if type(rule) not in STEPS:
         raise ModelError(
             f"training steps are written for the rules of edgetrain.rules, got "
@@ -75,13 +92,13 @@ def write_step(emit: Emitter, model: Model, rule: Rule, state: State, batch: int
         batch: samples.
     """
     graph = model.graph
-    x, number = emit.samples(graph.input_shape), emit.step_number()
+    x = emit.samples(graph.input_shape)
     classes = rule.settings.loss == "cross_entropy"
     y = emit.labels() if classes else emit.targets(graph.output_size)
+    number = emit.step_number()
     start = parameters(model, rule, state)
     values = {name: emit.parameter(name, value) for name, value in start.items()}
-    net = Network(model, _params(model, values), emit)
-    tensors = {name: values.get(f"state/{name}", value) for name, value in state.tensors.items()}
+    net, tensors = _entered(emit, model, state, values)
     learning = Learning(net, rule.settings, tensors, number, batch, y)
     STEPS[type(rule)](learning, rule, x)
     new = learning.result()
@@ -92,6 +109,34 @@ def write_step(emit: Emitter, model: Model, rule: Rule, state: State, batch: int
     for name, metric in learning.metrics.items():
         emit.output(name, metric)
     emit.output("status", emit.minus(1, taken))
+
+
+def write_inference(emit: Emitter, model: Model, rule: Rule, state: State) -> None:
+    """Append what a rule predicts with.
+
+    What enters is ``x`` and those of `parameters` that predictions read; what leaves is
+    ``output``: int32 (batch, outputs), Q10, equal to `Rule.predict`.
+
+    Args:
+        emit: what appends the operations.
+        model: the network.
+        rule: from `chosen`.
+        state: of the rule.
+    """
+    x = emit.samples(model.graph.input_shape)
+    start = parameters(model, rule, state)
+    names = [name for name in start if name.split("/")[-1] in ("w", "b")]
+    values = {name: emit.parameter(name, start[name]) for name in names}
+    net, tensors = _entered(emit, model, state, values)
+    emit.output("output", answer(net, rule, tensors, x))
+
+
+def _entered(
+    emit: Emitter, model: Model, state: State, values: Mapping[str, Tensor]
+) -> tuple[Network, dict[str, Tensor]]:
+    """Return network and state with the values that entered in the place of their own."""
+    tensors = {name: values.get(f"state/{name}", value) for name, value in state.tensors.items()}
+    return Network(model, _params(model, values), emit), tensors
 
 
 def _params(model: Model, values: Mapping[str, Tensor]) -> dict[str, Weights]:
