@@ -11,7 +11,7 @@ from edgetrain.exporters.step_writing.emitter import Shape, Tensor
 from edgetrain.exporters.step_writing.learning import Learning
 from edgetrain.exporters.step_writing.network import Values
 from edgetrain.exporters.step_writing.scaling import Error
-from edgetrain.graph import INPUT, Node
+from edgetrain.graph import Node
 from edgetrain.rules.mono_forward import MonoForward
 from edgetrain.settings import FULL_RATE
 from edgetrain.state import UNIT_RATIO, constants

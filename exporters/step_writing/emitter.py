@@ -28,6 +28,16 @@ class Stream(NamedTuple):
     purpose: int
 
 
+class Rate(NamedTuple):
+    """Arguments of `edgetrain.state.rate_multiplier`; rates and batch are constants."""
+
+    rates: NDArray[Any]
+    exponent: Number
+    batch: int
+    rate: Number
+    fraction: int
+
+
 class Emitter(Protocol):
     """Appends operations to a graph; each means what `edgetrain.fixed` computes by that name.
 
@@ -156,10 +166,8 @@ class Emitter(Protocol):
     def random_below(self, stream: Stream, bounds: Tensor) -> Tensor:
         """Draw int32 (count,) of int32 bounds (count,): word ``i * bounds[i] >> 32``."""
 
-    def rate_multiplier(
-        self, rates: NDArray[Any], exponent: Number, batch: int, rate: Number, fraction: int
-    ) -> Tensor:
-        """Append `edgetrain.state.rate_multiplier`; rates and batch are constants."""
+    def rate_multipliers(self, rates: Sequence[Rate]) -> Sequence[Tensor]:
+        """Append `edgetrain.state.rate_multiplier` of every rate."""
 
     def update_int8(
         self, w: Tensor, acc: Tensor, multiplier: Tensor, octets: Tensor
@@ -174,8 +182,11 @@ class Emitter(Protocol):
     def visible(self, w: Tensor) -> Tensor:
         """Append `fixed.visible`."""
 
-    def update_bias(self, b: Tensor, acc: Tensor, multiplier: Tensor, limit: int) -> Tensor:
-        """Append `fixed.update_bias`."""
+    def update_biases(
+        self, olds: Sequence[Tensor], accs: Sequence[Tensor], multipliers: Sequence[Tensor],
+        limits: Sequence[int],
+    ) -> Sequence[Tensor]:  # fmt: skip
+        """Append `fixed.update_bias` of every layer."""
 
     def momentum(self, velocity: Tensor, acc: Tensor, decay: int, realign: Number) -> Tensor:
         """Append `fixed.momentum`."""
@@ -191,16 +202,22 @@ class Emitter(Protocol):
         """Append ``a * b``."""
 
     def divide(self, a: Tensor, b: Tensor) -> Tensor:
+        """Append the whole part of ``a / b`` for a >= 0 and b > 0."""
+
+    def floor_divide(self, a: Tensor, b: Tensor) -> Tensor:
         """Append the floor of ``a / b`` for b > 0."""
 
     def shift_right(self, a: Tensor, bits: Number) -> Tensor:
-        """Append ``a >> bits`` for bits in [0, 31]."""
+        """Append ``a >> bits`` for bits in [0, 31] and a magnitude of a below 2**30."""
 
     def minimum(self, a: Tensor, b: Tensor) -> Tensor:
         """Append the smaller."""
 
     def maximum(self, a: Tensor, b: Tensor) -> Tensor:
         """Append the larger."""
+
+    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
+        """Append a kept within limits, which makes an int32 of it."""
 
     def sign(self, a: Tensor) -> Tensor:
         """Append -1, 0 or 1."""
@@ -231,7 +248,7 @@ class Emitter(Protocol):
         """Give every pixel of an image the value of its channel: (batch, n) to shape."""
 
     def total(self, x: Tensor, axis: int | None = None) -> Tensor:
-        """Sum up over an axis of a value that is no image, or over everything: wide enough."""
+        """Sum up over an axis of a value that is no image: int32; over everything: int64."""
 
     def running_total(self, x: Tensor) -> Tensor:
         """Sum up along the last axis, up to and with each element."""

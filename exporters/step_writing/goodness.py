@@ -32,8 +32,7 @@ def _learn_block(learning: Learning, rule: ForwardForward, plan: Plan, values: V
     rows = emit.reshape(values[name], (batch * pixels, shape[-1]))
     outputs = blocks.logits(learning, name, rows)
     bits = LOGIT_BITS - channel_labels.CHANNEL_BITS
-    channels = emit.minimum(emit.maximum(emit.shift_right(outputs, bits), 0),
-                            channel_labels.CHANNEL_MAX)  # fmt: skip
+    channels = emit.clip(emit.shift_right(outputs, bits), 0, channel_labels.CHANNEL_MAX)
     channels = emit.reshape(channels, (batch, pixels, classes))
     error = _channel_error(learning, rule, name, channels)
     e, exponent = blocks.teach_head(learning, name, rows, error)

@@ -128,7 +128,7 @@ class Gradient:
         acc = emit.times(total, 1 << activity_space.SHARE_BITS)
         shape, inside = self.net.graph.shapes[node.name], self._inside(node, values)
         if len(shape) == 3:
-            acc = emit.divide(acc, self._active(inside, shape))
+            acc = emit.floor_divide(acc, self._active(inside, shape))
         factor = learning.factor(f"factor/{node.name}")
         e, exponent = learning.scale(learning.row(node.name, 0), acc, factor, -LOGIT_BITS)
         if inside is not None:
@@ -141,7 +141,7 @@ class Gradient:
         emit, most = self.emit, activity_space.DIFFERENCE_MAX
         if self.rule.uses_sign:
             return emit.times(emit.sign(difference), activity_space.SIGN_DIFFERENCE)
-        return emit.minimum(emit.maximum(difference, -most), most)
+        return emit.clip(difference, -most, most)
 
     def _inside(self, node: Node, values: Mapping[str, Tensor]) -> Tensor:
         """Append `edgetrain.backward.opened`; None where an error passes everywhere."""
@@ -177,10 +177,10 @@ class Gradient:
             u_w, u_b = self._signs(node, query)
             eps = sign * int(self.learning.constant(f"perturb/{node.name}")[0])
             moved = emit.plus(emit.codes(w), emit.times(u_w, eps))
-            moved = emit.minimum(emit.maximum(moved, -WEIGHT_MAX), WEIGHT_MAX)
+            moved = emit.clip(moved, -WEIGHT_MAX, WEIGHT_MAX)
             limit = self.net.scheme.bias_limits[node.name]
             bias = emit.plus(b, emit.times(u_b, eps * weight_space.BIAS_INPUT))
-            bias = emit.minimum(emit.maximum(bias, -limit), limit)
+            bias = emit.clip(bias, -limit, limit)
             shaken[node.name] = Weights(emit.as_codes(moved), bias)
         return self.net.with_params(shaken).predict(x)
 
@@ -189,8 +189,7 @@ class Gradient:
         emit, most, uses_sign = self.emit, weight_space.DIFFERENCE_MAX, self.rule.uses_sign
         slopes = []
         for query, difference in enumerate(differences):
-            total = emit.total(difference)
-            slope = emit.minimum(emit.maximum(total, -most), most)
+            slope = emit.clip(emit.total(difference), -most, most)
             slopes.append(emit.sign(slope) if uses_sign else slope)
             self.learning.metrics[f"slope_{query}"] = slopes[-1]
         bits = weight_space.SIGN_BITS if uses_sign else 0

@@ -1,6 +1,7 @@
 """A training step being written: errors, updates, and what leaves the step."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.randomness import ROUND
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.exporters.step_writing import numbers
-from edgetrain.exporters.step_writing.emitter import Emitter, Number, Stream, Tensor
+from edgetrain.exporters.step_writing.emitter import Number, Rate, Shape, Stream, Tensor
 from edgetrain.exporters.step_writing.network import Network
 from edgetrain.exporters.step_writing.scaling import Error, Scaling
 from edgetrain.graph import Node
@@ -167,39 +168,40 @@ class Learning:
         emit = self.emit
         table = self.scaling.close()
         new = {"state/exponents": self._kept(table, self.tensors["exponents"], None)}
+        gradients = [self._momentum(update, new) for update in self.updates]
         factor = self.schedule()
-        counts = [int(np.prod(_shape(self, update.key))) for update in self.updates]
-        streams = [Stream(self.number, tensor_number(update.key), ROUND) for update in self.updates]
-        drawn = emit.random_octets(list(zip(streams, counts, strict=True)))
-        saturated: Number = 0
-        for update, octets in zip(self.updates, drawn, strict=True):
-            cut = self._learn(update, octets, factor, new)
-            saturated = numbers.plus(emit, saturated, cut)
-        self.metrics["saturated"] = saturated
+        rates = [
+            emit.rate_multipliers([self._rate(u, part, factor) for u in self.updates])
+            for part in ("w", "b")
+        ]
+        self._move_weights(gradients, rates[0], new)
+        olds = [self._old(update.key).b for update in self.updates]
+        limits = [update.limit for update in self.updates]
+        sums = [update.acc_b for update in self.updates]
+        moved = emit.update_biases(olds, sums, rates[1], limits)
+        new |= {f"{_name(u.key)}/b": b for u, b in zip(self.updates, moved, strict=True)}
         return new
 
-    def _learn(
-        self, update: Update, octets: Tensor, factor: Number, new: dict[str, Tensor]
-    ) -> Number:
-        """Append one update; add what it makes to new, and return how many were cut off."""
-        emit, tensors, key = self.emit, self.tensors, update.key
-        rate = self._rate(update.rate, factor)
-        acc_w = self._momentum(update, new)
-        step_w, step_b = (
-            emit.rate_multiplier(self.constant(f"rate/{key}/{part}"), update.exponent,
-                                 update.batch, rate, fraction)
-            for part, fraction in (("w", UPDATE_SHIFT), ("b", BIAS_SHIFT))
-        )  # fmt: skip
-        w, b = self._old(key)
-        name = key if key.startswith("node/") else f"state/{key}"
-        if self.settings.weights == "w16":
-            old = tensors[f"master/{key}"]
-            master, cut = emit.update_int16(old, acc_w, step_w, octets)
-            new[f"state/master/{key}"], new[f"{name}/w"] = master, emit.visible(master)
-        else:
-            new[f"{name}/w"], cut = emit.update_int8(w, acc_w, step_w, octets)
-        new[f"{name}/b"] = emit.update_bias(b, update.acc_b, step_b, update.limit)
-        return cut
+    def _move_weights(
+        self, gradients: Sequence[Tensor], steps: Sequence[Tensor], new: dict[str, Tensor]
+    ) -> None:
+        """Append the updates of all weights; add what they make to new."""
+        emit, saturated = self.emit, 0
+        streams = [
+            (Stream(self.number, tensor_number(u.key), ROUND), math.prod(self._shape(u.key)))
+            for u in self.updates
+        ]
+        drawn = emit.random_octets(streams)
+        for (key, *_), acc, step, octets in zip(self.updates, gradients, steps, drawn, strict=True):
+            name = f"{_name(key)}/w"
+            if self.settings.weights == "w16":
+                old = self.tensors[f"master/{key}"]
+                master, cut = emit.update_int16(old, acc, step, octets)
+                new[f"state/master/{key}"], new[name] = master, emit.visible(master)
+            else:
+                new[name], cut = emit.update_int8(self._old(key).w, acc, step, octets)
+            saturated = numbers.plus(emit, saturated, cut)
+        self.metrics["saturated"] = saturated
 
     def _old(self, key: str) -> Weights:
         """Return the weights that a key names."""
@@ -207,12 +209,24 @@ class Learning:
             return self.net.params[key.removeprefix("node/")]
         return Weights(self.tensors[f"{key}/w"], self.tensors[f"{key}/b"])
 
-    def _rate(self, rate: int, factor: Number) -> Number:
+    def _shape(self, key: str) -> Shape:
+        """Return the shape of the weights that a key names."""
+        graph, name = self.net.graph, key.split("/", 1)[1]
+        if key.startswith("node/"):
+            return graph.weight_shape(graph.by_name[name])
+        return graph.output_size, graph.shapes[name][-1]
+
+    def _rate(self, update: Update, part: str, factor: Number) -> Rate:
+        """Return what the step length of weights ("w") or biases ("b") is made of."""
         if isinstance(factor, int):
-            return rate * factor // FULL_RATE
-        if rate == FULL_RATE:
-            return factor
-        return self.emit.divide(self.emit.times(factor, rate), FULL_RATE)
+            rate: Number = update.rate * factor // FULL_RATE
+        elif update.rate == FULL_RATE:
+            rate = factor
+        else:
+            rate = self.emit.divide(self.emit.times(factor, update.rate), FULL_RATE)
+        rates = self.constant(f"rate/{update.key}/{part}")
+        fraction = UPDATE_SHIFT if part == "w" else BIAS_SHIFT
+        return Rate(rates, update.exponent, update.batch, rate, fraction)
 
     def _momentum(self, update: Update, new: dict[str, Tensor]) -> Tensor:
         """Append `edgetrain.step.Step._momentum`."""
@@ -252,9 +266,6 @@ class Learning:
         return emit.choose(emit.less(number, half), FULL_RATE, late)
 
 
-def _shape(learning: Learning, key: str) -> tuple[int, ...]:
-    """Return the shape of the weights that a key names."""
-    graph = learning.net.graph
-    if key.startswith("node/"):
-        return graph.weight_shape(graph.by_name[key.removeprefix("node/")])
-    return graph.output_size, graph.shapes[key.removeprefix("head/")][-1]
+def _name(key: str) -> str:
+    """Return how `parameters` calls the weights of a key."""
+    return key if key.startswith("node/") else f"state/{key}"

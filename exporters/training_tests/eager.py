@@ -97,8 +97,11 @@ class Eager:
         words = self._words(stream, np.arange(len(bounds))).astype(np.int64)
         return ((words * bounds) >> 32).astype(np.int32)
 
-    def rate_multiplier(self, rates, exponent, batch, rate, fraction):
-        return rate_multiplier(rates, exponent, batch, rate, fraction)
+    def rate_multipliers(self, rates):
+        return [rate_multiplier(*rate) for rate in rates]
+
+    def update_biases(self, *layers):
+        return [fixed.update_bias(*layer) for layer in zip(*layers, strict=True)]
 
     def update_int8(self, w, acc, multiplier, octets):
         return _stepped(w, acc, multiplier, octets, 32, 128, -WEIGHT_MAX, WEIGHT_MAX)
@@ -123,11 +126,17 @@ class Eager:
         return self._number(np.int64(a) * b)
 
     def divide(self, a, b):
+        assert np.min(a) >= 0
+        assert np.min(b) > 0
+        return self._number(np.int64(a) // b)
+
+    def floor_divide(self, a, b):
         assert np.min(b) > 0
         return self._number(np.int64(a) // b)
 
     def shift_right(self, a, bits):
         assert 0 <= bits <= 31
+        assert np.abs(a).max(initial=0) < 2**30
         return self._number(np.int64(a) >> bits)
 
     def minimum(self, a, b):
@@ -135,6 +144,9 @@ class Eager:
 
     def maximum(self, a, b):
         return self._number(np.maximum(a, b))
+
+    def clip(self, a, low, high):
+        return self._number(np.clip(a, low, high))
 
     def sign(self, a):
         return self._number(np.sign(a))
