@@ -1,18 +1,13 @@
-"""A TensorFlow Lite file out of tensors and operators, without TensorFlow."""
+"""A TensorFlow Lite file with one subgraph, for inference."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import flatbuffers
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from edgetrain.exporters.tflite_reading.read import METADATA
+from edgetrain.exporters.tflite_writing.file import File, Subgraph
 
-ALIGNMENT = 16
-"""Interpreters read the contents of tensors in place."""
 VERSIONS = {
     "ADD": (1, 2), "AVERAGE_POOL_2D": (1, 2), "CONV_2D": (1, 3), "DEPTHWISE_CONV_2D": (1, 3),
     "FULLY_CONNECTED": (1, 4), "GELU": (1, 2), "HARD_SWISH": (1, 1), "LOGISTIC": (1, 2),
@@ -20,30 +15,10 @@ VERSIONS = {
     "SOFTMAX": (1, 2), "TANH": (1, 2),
 }  # fmt: skip
 """Version of each operator for float32 and for int8, the lowest that there is."""
-TYPES = {
-    np.dtype(np.float32): schema.TensorType.FLOAT32,
-    np.dtype(np.int8): schema.TensorType.INT8,
-    np.dtype(np.int32): schema.TensorType.INT32,
-}
-
-
-class _AlignedBuffer(schema.BufferT):
-    """A buffer whose contents begin at a multiple of ALIGNMENT."""
-
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the library's name
-        """Write the buffer and return its offset."""
-        builder.StartVector(1, len(self.data), ALIGNMENT)
-        head = builder.Head() - len(self.data)
-        builder.head = head
-        builder.Bytes[head : head + len(self.data)] = self.data
-        data = builder.EndVector()
-        schema.BufferStart(builder)
-        schema.BufferAddData(builder, data)
-        return int(schema.BufferEnd(builder))
 
 
 class Writer:
-    """Collects the tensors and operators of one subgraph.
+    """Collects the tensors and operators of a network.
 
     Args:
         int8: whether the network's arithmetic is int8; decides the versions of operators.
@@ -51,10 +26,8 @@ class Writer:
 
     def __init__(self, int8: bool) -> None:
         self.int8 = int8
-        self._graph = schema.SubGraphT()
-        self._graph.name, self._graph.tensors, self._graph.operators = "main", [], []
-        self._buffers: list[Any] = [schema.BufferT()]
-        self._codes: dict[str, int] = {}
+        self._file = File()
+        self._graph = Subgraph(self._file, "main")
 
     def tensor(
         self, name: str, shape: Sequence[int], data: NDArray[Any] | None = None,
@@ -70,21 +43,11 @@ class Writer:
             zero_point: of all channels.
             axis: of the channels.
         """
-        tensor = schema.TensorT()
-        tensor.name, tensor.shape = name, list(shape)
-        if data is None:
-            tensor.type = schema.TensorType.INT8 if self.int8 else schema.TensorType.FLOAT32
-            tensor.shapeSignature = [-1, *shape[1:]]
-            tensor.buffer = 0
-        else:
-            tensor.type, tensor.buffer = TYPES[data.dtype], self._buffer(data)
-        if len(scales):
-            tensor.quantization = schema.QuantizationParametersT()
-            tensor.quantization.scale = np.asarray(scales, np.float32)
-            tensor.quantization.zeroPoint = np.full(len(scales), zero_point, np.int64)
-            tensor.quantization.quantizedDimension = axis
-        self._graph.tensors.append(tensor)
-        return len(self._graph.tensors) - 1
+        kind = np.int8 if self.int8 else np.float32
+        return self._graph.tensor(
+            name, kind if data is None else data.dtype, shape, data, open_batch=data is None,
+            scales=scales, zero_point=zero_point, axis=axis,
+        )  # fmt: skip
 
     def operator(
         self, op: str, inputs: Sequence[int], output: int, options: str = "", **values: Any
@@ -98,17 +61,8 @@ class Writer:
             options: name of its table of options, if it has one.
             values: the options, by the names of the table.
         """
-        operator = schema.OperatorT()
-        operator.opcodeIndex = self._codes.setdefault(op, len(self._codes))
-        operator.inputs, operator.outputs = list(inputs), [output]
-        if options:
-            operator.builtinOptionsType = getattr(schema.BuiltinOptions, options)
-            operator.builtinOptions = getattr(schema, f"{options}T")()
-            for name, value in values.items():
-                if not hasattr(operator.builtinOptions, name):
-                    raise AttributeError(f"{options} has no option {name}")
-                setattr(operator.builtinOptions, name, value)
-        self._graph.operators.append(operator)
+        version = VERSIONS[op][self.int8]
+        self._graph.operator(op, version, inputs, [output], options, **values)
 
     def finish(self, start: int, end: int, metadata: Mapping[str, str]) -> bytes:
         """Return the file.
@@ -118,45 +72,8 @@ class Writer:
             end: index of the output tensor.
             metadata: of `edgetrain.exporters.metadata`.
         """
-        model = schema.ModelT()
-        model.version, model.description = 3, f"edgetrain {metadata['edgetrain']}"
-        self._graph.inputs, self._graph.outputs = [start], [end]
-        model.subgraphs = [self._graph]
-        model.operatorCodes = [self._operator_code(op) for op in self._codes]
-        model.signatureDefs = [self._signature(start, end)]
-        entry = schema.MetadataT()
-        text = json.dumps(dict(metadata), sort_keys=True).encode()
-        entry.name, entry.buffer = METADATA, self._buffer(np.frombuffer(text, np.uint8))
-        model.metadata, model.buffers = [entry], self._buffers
-        builder = flatbuffers.Builder(1024 + sum(map(_size, self._buffers)))
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
-
-    def _buffer(self, data: NDArray[Any]) -> int:
-        buffer = _AlignedBuffer()
-        buffer.data = data.astype(data.dtype.newbyteorder("<")).tobytes()
-        self._buffers.append(buffer)
-        return len(self._buffers) - 1
-
-    def _operator_code(self, op: str) -> Any:
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, op)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = VERSIONS[op][self.int8]
-        return code
-
-    def _signature(self, start: int, end: int) -> Any:
-        signature = schema.SignatureDefT()
-        signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-        signature.inputs, signature.outputs = [_named("input", start)], [_named("output", end)]
-        return signature
-
-
-def _named(name: str, index: int) -> Any:
-    entry = schema.TensorMapT()
-    entry.name, entry.tensorIndex = name, index
-    return entry
-
-
-def _size(buffer: Any) -> int:
-    return len(buffer.data) + ALIGNMENT if buffer.data is not None else 0
+        self._graph.ends([start], [end])
+        self._file.signature(
+            "serving_default", self._graph.index, {"input": start}, {"output": end}
+        )
+        return self._file.finish(metadata)
