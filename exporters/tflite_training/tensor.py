@@ -1,0 +1,268 @@
+"""Tensors of a graph that is being written: arithmetic on them adds operators."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgetrain.exporters.tflite_writing.file import TYPES, Subgraph
+
+Operand = Union["Tensor", NDArray[Any], int]
+EXACT = (1.0,)
+"""The scale of int8 tensors and of their products: the numbers themselves."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A tensor of a subgraph; broadcasting is that of NumPy, in at most four dimensions.
+
+    Attributes:
+        graph: that it belongs to.
+        index: in the graph.
+        shape: of the tensor.
+        dtype: of the tensor.
+    """
+
+    __array_ufunc__ = None  # an array on the left leaves the operation to the tensor on the right
+
+    graph: Subgraph
+    index: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __add__(self, other: Operand) -> "Tensor":
+        return self._pair("ADD", other, "AddOptions")
+
+    def __sub__(self, other: Operand) -> "Tensor":
+        return self._pair("SUB", other, "SubOptions")
+
+    def __rsub__(self, other: Operand) -> "Tensor":
+        return constant(self.graph, other, self.dtype) - self
+
+    def __mul__(self, other: Operand) -> "Tensor":
+        return self._pair("MUL", other, "MulOptions")
+
+    def __xor__(self, other: Operand) -> "Tensor":
+        return self._pair("BITWISE_XOR", other)
+
+    def __rshift__(self, other: Operand) -> "Tensor":
+        return self._pair("RIGHT_SHIFT", other)
+
+    def __floordiv__(self, other: Operand) -> "Tensor":
+        return self._pair("FLOOR_DIV", other, "FloorDivOptions", version=2)
+
+    def __mod__(self, other: Operand) -> "Tensor":
+        return self._pair("FLOOR_MOD", other, "FloorModOptions", version=2)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def maximum(self, other: Operand) -> "Tensor":
+        """Return the larger of two numbers."""
+        return self._pair("MAXIMUM", other, "MaximumMinimumOptions")
+
+    def minimum(self, other: Operand) -> "Tensor":
+        """Return the smaller of two numbers."""
+        return self._pair("MINIMUM", other, "MaximumMinimumOptions")
+
+    def clip(self, low: int, high: int) -> "Tensor":
+        """Saturate. The ends are filled tensors: comparing with one number is ten times slower."""
+        return self.maximum(full(self, low)).minimum(full(self, high))
+
+    def greater(self, other: Operand) -> "Tensor":
+        """Return where a number is larger, as bool."""
+        return self._pair("GREATER", other, "GreaterOptions", np.bool_)
+
+    def less(self, other: Operand) -> "Tensor":
+        """Return where a number is smaller, as bool."""
+        return self._pair("LESS", other, "LessOptions", np.bool_)
+
+    def equal(self, other: Operand) -> "Tensor":
+        """Return where two numbers are equal, as bool."""
+        return self._pair("EQUAL", other, "EqualOptions", np.bool_)
+
+    def differs(self, other: Operand) -> "Tensor":
+        """Return where two numbers differ, as bool."""
+        return self._pair("NOT_EQUAL", other, "NotEqualOptions", np.bool_)
+
+    def cast(self, dtype: DTypeLike) -> "Tensor":
+        """Convert; whole numbers that do not fit lose their high bits."""
+        if self.dtype == dtype:
+            return self
+        types = {"inDataType": TYPES[self.dtype], "outDataType": TYPES[np.dtype(dtype)]}
+        return self.made("CAST", [], self.shape, dtype, "CastOptions", **types)
+
+    def bits_as(self, dtype: DTypeLike) -> "Tensor":
+        """Read the same bytes as another type; a smaller one adds an axis at the end."""
+        ratio = self.dtype.itemsize // np.dtype(dtype).itemsize
+        shape = self.shape if ratio == 1 else (*self.shape, ratio)
+        return self.made("BITCAST", [], shape, dtype, "BitcastOptions")
+
+    def reshape(self, *shape: int) -> "Tensor":
+        """Give the same numbers another shape; one size may be -1."""
+        if -1 in shape:
+            rest = math.prod(self.shape) // -math.prod(shape)
+            shape = tuple(rest if size == -1 else size for size in shape)
+        if shape == self.shape:
+            return self
+        options = {"newShape": list(shape)}
+        return self.made("RESHAPE", [np.array(shape)], shape, None, "ReshapeOptions", **options)
+
+    def transpose(self, *axes: int) -> "Tensor":
+        """Order the axes otherwise."""
+        shape = tuple(self.shape[axis] for axis in axes)
+        return self.made("TRANSPOSE", [np.array(axes)], shape, None, "TransposeOptions")
+
+    def gather(self, indices: Operand, axis: int = 0) -> "Tensor":
+        """Take the entries at some positions of an axis."""
+        at = constant(self.graph, indices, np.int32)
+        shape = (*self.shape[:axis], *at.shape, *self.shape[axis + 1 :])
+        options = {"axis": axis, "batchDims": 0}
+        return self.made("GATHER", [at], shape, None, "GatherOptions", version=2, **options)
+
+    def first(self, count: int) -> "Tensor":
+        """Take the first entries of the last axis."""
+        if count == self.shape[-1]:
+            return self
+        shape = (*self.shape[:-1], count)
+        begin = np.zeros(len(shape), np.int32)
+        return self.made("SLICE", [begin, np.array(shape)], shape, None, "SliceOptions")
+
+    def padded(self, amounts: Sequence[tuple[int, int]], value: int) -> "Tensor":
+        """Add entries of one value before and behind those of each axis."""
+        if not np.any(amounts):
+            return self
+        shape = tuple(size + sum(two) for size, two in zip(self.shape, amounts, strict=True))
+        filler = constant(self.graph, np.array([value], self.dtype), self.dtype)
+        return self.made("PADV2", [np.array(amounts), filler], shape, None, "PadV2Options")
+
+    def sum(self, *axes: int, keep: bool = False) -> "Tensor":
+        """Add up the numbers along axes."""
+        return self._reduced("SUM", axes, keep)
+
+    def max(self, *axes: int, keep: bool = False) -> "Tensor":
+        """Return the largest number along axes."""
+        return self._reduced("REDUCE_MAX", axes, keep)
+
+    def min(self, *axes: int, keep: bool = False) -> "Tensor":
+        """Return the smallest number along axes."""
+        return self._reduced("REDUCE_MIN", axes, keep)
+
+    def all(self) -> "Tensor":
+        """Return whether all are true, bool without axes."""
+        return self._reduced("REDUCE_ALL", tuple(range(len(self.shape))), False)
+
+    def argmax(self, axis: int) -> "Tensor":
+        """Return the position of the largest number along an axis, the first of equals: int32."""
+        shape = tuple(size for i, size in enumerate(self.shape) if i != axis)
+        at = np.array(axis)
+        options = {"outputType": TYPES[np.dtype(np.int32)]}
+        return self.made("ARG_MAX", [at], shape, np.int32, "ArgMaxOptions", version=2, **options)
+
+    def made(
+        self, op: str, others: Sequence[Operand], shape: Sequence[int], dtype: DTypeLike = None,
+        options: str = "", version: int = 1, **values: Any,
+    ) -> "Tensor":  # fmt: skip
+        """Add an operator that reads this tensor and others.
+
+        Args:
+            op: name of the operator.
+            others: tensors; arrays become constants, whole numbers of Python's size int32.
+            shape: of the result.
+            dtype: of the result; None for that of this tensor.
+            options: name of the operator's table of options.
+            version: of the operator.
+            values: the options.
+        """
+        inputs = [self, *(constant(self.graph, other, np.int32) for other in others)]
+        result = tensor(self.graph, op.lower(), dtype or self.dtype, shape)
+        indices = [value.index for value in inputs]
+        self.graph.operator(op, version, indices, [result.index], options, **values)
+        return result
+
+    def _pair(
+        self, op: str, other: Operand, options: str = "", dtype: DTypeLike = None, version: int = 1
+    ) -> "Tensor":
+        right = constant(self.graph, other, self.dtype)
+        if right.dtype != self.dtype:
+            raise TypeError(f"{op} needs one type, got {self.dtype} and {right.dtype}")
+        shape = np.broadcast_shapes(self.shape, right.shape)
+        return self.made(op, [right], shape, dtype, options, version)
+
+    def _reduced(self, op: str, axes: tuple[int, ...], keep: bool) -> "Tensor":
+        axes = tuple(axis % len(self.shape) for axis in axes)
+        shape = [1 if i in axes else size for i, size in enumerate(self.shape)]
+        if not keep:
+            shape = [size for i, size in enumerate(self.shape) if i not in axes]
+        return self.made(op, [np.array(axes)], shape, None, "ReducerOptions", keepDims=keep)
+
+
+def tensor(
+    graph: Subgraph, name: str, dtype: DTypeLike, shape: Sequence[int], data: Any = None
+) -> Tensor:
+    """Add a tensor to a graph; int8 numbers stand for themselves."""
+    kind = np.dtype(dtype)
+    scales = EXACT if kind == np.int8 else ()
+    index = graph.tensor(name, kind, shape, data, scales=scales)
+    return Tensor(graph, index, tuple(map(int, shape)), kind)
+
+
+def constant(graph: Subgraph, value: Operand, dtype: DTypeLike) -> Tensor:
+    """Return a tensor as it is, and numbers as a constant of the type; a number has one entry."""
+    if isinstance(value, Tensor):
+        return value
+    data = np.array([value] if isinstance(value, int) else value).astype(dtype)
+    key = (data.tobytes(), data.shape, data.dtype)
+    if key not in graph.constants:
+        graph.constants[key] = tensor(graph, "constant", dtype, data.shape, data)
+    found: Tensor = graph.constants[key]
+    return found
+
+
+def full(like: Tensor, value: int) -> Tensor:
+    """Return a tensor of one number, with the shape and type of another."""
+    key = (value, like.shape, like.dtype)
+    if key not in like.graph.constants:
+        number = constant(like.graph, np.array(value, like.dtype), like.dtype)
+        shape = constant(like.graph, np.array(like.shape), np.int32)
+        like.graph.constants[key] = shape.made("FILL", [number], like.shape, like.dtype, "FillOptions")
+    found: Tensor = like.graph.constants[key]
+    return found
+
+
+def select(condition: Tensor, yes: Tensor, no: Operand) -> Tensor:
+    """Return ``yes`` where a condition holds, else ``no``."""
+    other = constant(yes.graph, no, yes.dtype)
+    shape = np.broadcast_shapes(condition.shape, yes.shape, other.shape)
+    return condition.made("SELECT_V2", [yes, other], shape, yes.dtype, "SelectV2Options")
+
+
+def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
+    """Join tensors along an axis."""
+    if len(parts) == 1:
+        return parts[0]
+    shape = list(parts[0].shape)
+    shape[axis] = sum(part.shape[axis] for part in parts)
+    first, *others = parts
+    return first.made("CONCATENATION", others, shape, None, "ConcatenationOptions", axis=axis)
+
+
+def matmul(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False) -> Tensor:
+    """Multiply int8 matrices, or as many pairs of them, exactly: int32.
+
+    Args:
+        a: int8 (..., rows, inner), or (..., inner, rows) with turn_a.
+        b: int8 (..., inner, columns), or (..., columns, inner) with turn_b.
+        turn_a: whether a is transposed.
+        turn_b: whether b is.
+    """
+    rows, columns = a.shape[-1 if turn_a else -2], b.shape[-2 if turn_b else -1]
+    shape = (*a.shape[:-2], rows, columns)
+    index = a.graph.tensor("products", np.int32, shape, scales=EXACT)
+    a.graph.operator(
+        "BATCH_MATMUL", 3, [a.index, b.index], [index], "BatchMatMulOptions",
+        adjX=turn_a, adjY=turn_b, asymmetricQuantizeInputs=False,
+    )  # fmt: skip
+    return Tensor(a.graph, index, shape, np.dtype(np.int32))
