@@ -1,10 +1,11 @@
 """Words of a counter and a key that come with the step; see `edgetrain.fixed`."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from edgetrain.exporters.tflite_training.tensor import Tensor, constant
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, concatenate, constant
 from edgetrain.exporters.tflite_training.words import high
 
 MASK = 2**32 - 1
@@ -17,15 +18,10 @@ class Key(NamedTuple):
     k1: Tensor
 
 
-def plus(words: Tensor, number: Tensor | int) -> Tensor:
-    """Add unsigned numbers; there is no operator for it, but the signed one wraps alike."""
-    right = number.bits_as(np.int32) if isinstance(number, Tensor) else signed(number)
-    return (words.bits_as(np.int32) + right).bits_as(np.uint32)
-
-
-def signed(number: int) -> int:
-    """Return the int32 with the bits of an unsigned number."""
-    return number - 2**32 if number & 2**31 else number
+def plus(words: Tensor, numbers: Operand) -> Tensor:
+    """Add uint32 numbers: there is no operator for it, but that of int32 wraps alike."""
+    right = constant(words.graph, numbers, np.uint32)
+    return (words.bits_as(np.int32) + right.bits_as(np.int32)).bits_as(np.uint32)
 
 
 def mix32(x: Tensor) -> Tensor:
@@ -35,37 +31,62 @@ def mix32(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-def stream_key(seed: Tensor, step: Tensor, tensor: int, purpose: int) -> Key:
-    """Derive the key of a stream from seed and step, uint32 (1,)."""
-    a = mix32(plus(seed, 0x9E3779B9)) ^ step
-    k0 = mix32(plus(mix32(a), (tensor * 0x85EBCA6B + purpose) & MASK))
-    return Key(k0, mix32(k0 ^ 0xC2B2AE35))
+def base(seed: Tensor, number: Tensor) -> Tensor:
+    """Return what all streams of one number (of a step or query) start from, uint32 (1,)."""
+    return mix32(mix32(plus(seed, 0x9E3779B9)) ^ number)
 
 
-def random_words(key: Key, count: int) -> Tensor:
-    """Return the first words of a stream, uint32 (count,)."""
-    counters = constant(key.k0.graph, np.arange(count), np.uint32)
-    return mix32(mix32(plus(counters, key.k0)) ^ key.k1)
+def stream_keys(bases: Tensor, tensors: Sequence[int], purposes: Sequence[int]) -> list[Key]:
+    """Derive the keys of streams, together; see `edgetrain.fixed.stream_key`.
+
+    Args:
+        bases: uint32 (streams,), of `base`.
+        tensors: number of the tensor of each stream.
+        purposes: of each stream.
+    """
+    pairs = zip(tensors, purposes, strict=True)
+    shifts = [(tensor * 0x85EBCA6B + purpose) & MASK for tensor, purpose in pairs]
+    k0 = mix32(plus(bases, np.array(shifts, np.uint32)))
+    k1 = mix32(k0 ^ 0xC2B2AE35)
+    return [Key(k0.cut(i, i + 1, 0), k1.cut(i, i + 1, 0)) for i in range(len(tensors))]
 
 
-def random_fractions(key: Key, count: int) -> Tensor:
-    """Draw 8-bit fractions in Q32, int64 (count,): a byte of a word each."""
-    octets = random_words(key, -(-count // 4)).bits_as(np.uint8).reshape(-1).first(count)
-    return octets.cast(np.int64) * (1 << 24) + (1 << 23)
+def random_words(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
+    """Return the first words of streams, uint32 (count,) each, hashed together."""
+    graph = keys[0].k0.graph
+    counters = [constant(graph, np.arange(count), np.uint32) for count in counts]
+    first = [plus(counter, key.k0) for counter, key in zip(counters, keys, strict=True)]
+    halfway = _parted(mix32(concatenate(first, 0)), counts)
+    second = [part ^ key.k1 for part, key in zip(halfway, keys, strict=True)]
+    return _parted(mix32(concatenate(second, 0)), counts)
+
+
+def _parted(words: Tensor, counts: Sequence[int]) -> list[Tensor]:
+    ends = np.cumsum(counts)
+    return [words.cut(int(end) - count, int(end), 0) for end, count in zip(ends, counts, strict=True)]
+
+
+def random_octets(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
+    """Draw the bytes of words, uint8 (count,) each."""
+    drawn = random_words(keys, [-(-count // 4) for count in counts])
+    octets = (words.bits_as(np.uint8).reshape(-1) for words in drawn)
+    return [some.cut(0, count, 0) for some, count in zip(octets, counts, strict=True)]
 
 
 def random_signs(key: Key, rows: int, columns: int) -> Tensor:
     """Draw signs, int32 (rows, columns); see `edgetrain.fixed.random_signs`.
 
-    A bit is moved to the top of its word by a multiplication, where it is the sign of the word.
+    A multiplication moves a bit to the top of its word, where it is the sign of the word.
     """
     words = -(-columns // 32)
-    drawn = random_words(key, rows * words).bits_as(np.int32).reshape(rows * words, 1)
-    to_top = np.left_shift(np.int64(1), np.arange(31, -1, -1))
-    moved = (drawn * to_top.astype(np.int32)).reshape(rows, words * 32).first(columns)
-    return 1 - moved.less(0).cast(np.int32) * 2
+    (drawn,) = random_words([key], [rows * words])
+    to_top = np.left_shift(np.int64(1), np.arange(31, -1, -1)).astype(np.int32)
+    moved = drawn.bits_as(np.int32).reshape(rows * words, 1) * to_top
+    bits = moved.reshape(rows, words * 32).cut(0, columns, 1).less(0)
+    return 1 - bits.cast(np.int32) * 2
 
 
-def random_below(key: Key, count: int, bound: Tensor) -> Tensor:
-    """Draw numbers in [0, bound), int32 (count,); bound is int32 (count,)."""
-    return high(random_words(key, count).cast(np.int64) * bound.cast(np.int64))
+def random_below(key: Key, bounds: Tensor) -> Tensor:
+    """Draw numbers in [0, bound), int32 (count,), of int32 bounds (count,)."""
+    (words,) = random_words([key], [bounds.shape[0]])
+    return high(words.cast(np.int64) * bounds.cast(np.int64))

@@ -122,13 +122,17 @@ class Tensor:
         options = {"axis": axis, "batchDims": 0}
         return self.made("GATHER", [at], shape, None, "GatherOptions", version=2, **options)
 
-    def first(self, count: int) -> "Tensor":
-        """Take the first entries of the last axis."""
-        if count == self.shape[-1]:
+    def cut(self, start: int, stop: int, axis: int) -> "Tensor":
+        """Take the entries from start up to stop of an axis."""
+        if (start, stop) == (0, self.shape[axis]):
             return self
-        shape = (*self.shape[:-1], count)
-        begin = np.zeros(len(shape), np.int32)
-        return self.made("SLICE", [begin, np.array(shape)], shape, None, "SliceOptions")
+        shape = [stop - start if i == axis else size for i, size in enumerate(self.shape)]
+        begin = [start if i == axis else 0 for i in range(len(shape))]
+        return self.made("SLICE", [np.array(begin), np.array(shape)], shape, None, "SliceOptions")
+
+    def spread(self, *shape: int) -> "Tensor":
+        """Broadcast to a shape."""
+        return self.made("BROADCAST_TO", [np.array(shape)], shape, None, "BroadcastToOptions", 2)
 
     def padded(self, amounts: Sequence[tuple[int, int]], value: int) -> "Tensor":
         """Add entries of one value before and behind those of each axis."""
@@ -151,8 +155,8 @@ class Tensor:
         return self._reduced("REDUCE_MIN", axes, keep)
 
     def all(self) -> "Tensor":
-        """Return whether all are true, bool without axes."""
-        return self._reduced("REDUCE_ALL", tuple(range(len(self.shape))), False)
+        """Return whether all conditions of a vector hold, bool (1,)."""
+        return self._reduced("REDUCE_ALL", (0,), True)
 
     def argmax(self, axis: int) -> "Tensor":
         """Return the position of the largest number along an axis, the first of equals: int32."""

@@ -17,6 +17,7 @@ from edgetrain.arithmetic.updates import (
 from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant, select
 from edgetrain.exporters.tflite_training.words import (
     POWERS,
+    divide,
     divide_by_power,
     high,
     power,
@@ -100,18 +101,4 @@ def rate_multiplier(
     left = value * power(bits.clip(0, MOST_LEFT))
     right = divide_by_power(value, (0 - bits).clip(0, len(POWERS) - 1))
     scaled = select(bits.greater(0), left, right)
-    return _divide(scaled.clip(0, INT32_MAX * batch), batch).cast(np.int32)
-
-
-def _divide(value: Tensor, divisor: int) -> Tensor:
-    """Return the whole part of an int64 quotient; value is not negative.
-
-    There is no division, but a remainder. What is left without it is a multiple of the divisor,
-    whose odd part a multiplication by its inverse modulo 2**64 takes away.
-    """
-    twos = (divisor & -divisor).bit_length() - 1
-    odd = divisor >> twos
-    if odd > 1:
-        inverse = np.array([pow(odd, -1, 2**64)], np.uint64).view(np.int64)
-        value = (value - value % divisor) * inverse
-    return shift_right(value, twos) if twos else value
+    return divide(scaled.clip(0, INT32_MAX * batch), batch).cast(np.int32)

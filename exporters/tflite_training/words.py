@@ -77,6 +77,20 @@ def _entry(value: Tensor, table: NDArray[np.int64], at: Operand) -> Tensor:
     return constant(value.graph, np.atleast_1d(table[at]), value.dtype)
 
 
+def divide(value: Tensor, divisor: int) -> Tensor:
+    """Return the floor of an int64 quotient.
+
+    There is no division, but a remainder. What is left without it is a multiple of the divisor,
+    whose odd part a multiplication by its inverse modulo 2**64 takes away.
+    """
+    twos = (divisor & -divisor).bit_length() - 1
+    odd = divisor >> twos
+    if odd > 1:
+        inverse = np.array([pow(odd, -1, 2**64)], np.uint64).view(np.int64)
+        value = (value - value % divisor) * inverse
+    return shift_right(value, twos) if twos else value
+
+
 def rescale(acc: Tensor, multiplier: Any, shift: Operand) -> Tensor:
     """Scale integers: ``acc * multiplier * 2**(shift - 31)``, rounded twice; see `edgetrain.fixed`.
 
