@@ -20,6 +20,7 @@ from edgetrain.exporters.tflite_training.tensor import (
     Tensor,
     concatenate,
     constant,
+    joined,
     select,
     tensor,
 )
@@ -103,11 +104,11 @@ class TfliteEmitter:
     average_pool_grad = staticmethod(gradients.average_pool_grad)
     max_pool_index = staticmethod(gradients.max_pool_index)
     max_pool_grad = staticmethod(gradients.max_pool_grad)
-    rate_multiplier = staticmethod(updates.rate_multiplier)
+    rate_multipliers = staticmethod(updates.rate_multipliers)
     update_int8 = staticmethod(updates.update_int8)
     update_int16 = staticmethod(updates.update_int16)
     visible = staticmethod(updates.visible)
-    update_bias = staticmethod(updates.update_bias)
+    update_biases = staticmethod(updates.update_biases)
     momentum = staticmethod(updates.momentum)
 
     def codes(self, x: Tensor) -> Tensor:
@@ -170,6 +171,12 @@ class TfliteEmitter:
             return words.divide(first, b)
         return first // second
 
+    def floor_divide(self, a: Operand, b: Operand) -> Tensor:
+        return self.divide(a, b)
+
+    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
+        return a.clip(low, high).cast(np.int32)
+
     def minimum(self, a: Operand, b: Operand) -> Tensor:
         first, second = self._alike(a, b)
         return first.minimum(second)
@@ -190,7 +197,7 @@ class TfliteEmitter:
         return a.cast(np.int32) >> bits
 
     def sign(self, a: Tensor) -> Tensor:
-        return a.maximum(-1).minimum(1).cast(np.int32)
+        return a.clip(-1, 1).cast(np.int32)
 
     def both(self, a: Tensor, b: Tensor) -> Tensor:
         shape = np.broadcast_shapes(a.shape, b.shape)
@@ -230,7 +237,7 @@ class TfliteEmitter:
         return x.argmax(1)
 
     def stack(self, numbers: Sequence[Operand]) -> Tensor:
-        return concatenate([constant(self.graph, value, np.int32) for value in numbers], 0)
+        return joined(self.graph, numbers, np.int32)
 
     def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         return concatenate(parts, axis)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, concatenate, constant
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, concatenate, constant, parted
 from edgetrain.exporters.tflite_training.words import high
 
 MASK = 2**32 - 1
@@ -56,14 +56,9 @@ def random_words(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
     graph = keys[0].k0.graph
     counters = [constant(graph, np.arange(count), np.uint32) for count in counts]
     first = [plus(counter, key.k0) for counter, key in zip(counters, keys, strict=True)]
-    halfway = _parted(mix32(concatenate(first, 0)), counts)
+    halfway = parted(mix32(concatenate(first, 0)), counts)
     second = [part ^ key.k1 for part, key in zip(halfway, keys, strict=True)]
-    return _parted(mix32(concatenate(second, 0)), counts)
-
-
-def _parted(words: Tensor, counts: Sequence[int]) -> list[Tensor]:
-    ends = np.cumsum(counts)
-    return [words.cut(int(end) - count, int(end), 0) for end, count in zip(ends, counts, strict=True)]
+    return parted(mix32(concatenate(second, 0)), counts)
 
 
 def random_octets(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:

@@ -253,6 +253,17 @@ def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
     return first.made("CONCATENATION", others, shape, None, "ConcatenationOptions", axis=axis)
 
 
+def joined(graph: Subgraph, values: Sequence[Operand], dtype: DTypeLike) -> Tensor:
+    """Join vectors, tensors and constants, to one."""
+    return concatenate([constant(graph, value, dtype) for value in values], 0)
+
+
+def parted(vector: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Cut a vector into parts."""
+    ends = np.cumsum(sizes).tolist()
+    return [vector.cut(end - size, end, 0) for end, size in zip(ends, sizes, strict=True)]
+
+
 def matmul(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False) -> Tensor:
     """Multiply int8 matrices, or as many pairs of them, exactly: int32.
 

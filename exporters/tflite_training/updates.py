@@ -1,9 +1,8 @@
 """Updates on tensors: namesakes in `edgetrain.fixed`, and `edgetrain.state.rate_multiplier`."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgetrain import state
 from edgetrain.arithmetic.rounding import INT32_MAX, INT32_MIN, WEIGHT_MAX
@@ -14,7 +13,16 @@ from edgetrain.arithmetic.updates import (
     MASTER_MIN,
     UPDATE_SHIFT,
 )
-from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant, select
+from edgetrain.exporters.step_writing.emitter import Rate
+from edgetrain.exporters.tflite_training.tensor import (
+    Operand,
+    Tensor,
+    concatenate,
+    constant,
+    joined,
+    parted,
+    select,
+)
 from edgetrain.exporters.tflite_training.words import (
     POWERS,
     divide,
@@ -70,11 +78,20 @@ def visible(w: Tensor) -> Tensor:
     return (w.cast(np.int32) >> MASTER_BITS).cast(np.int8)
 
 
-def update_bias(b: Tensor, acc: Tensor, multiplier: Operand, limit: int) -> Tensor:
-    """Step biases to nearest."""
-    rates = constant(acc.graph, multiplier, np.int32).cast(np.int64)
-    step = divide_by_power(acc.cast(np.int64) * rates, BIAS_SHIFT)
-    return (b.cast(np.int64) - step).clip(-limit, limit).cast(np.int32)
+def update_biases(
+    olds: Sequence[Operand], accs: Sequence[Tensor], multipliers: Sequence[Operand],
+    limits: Sequence[int],
+) -> list[Tensor]:  # fmt: skip
+    """Step the biases of all layers to nearest, together; each as `edgetrain.fixed.update_bias`."""
+    sizes = [acc.shape[0] for acc in accs]
+    graph = accs[0].graph
+    old, rates = (
+        joined(graph, values, np.int32).cast(np.int64) for values in (olds, multipliers)
+    )
+    steps = divide_by_power(concatenate(accs, 0).cast(np.int64) * rates, BIAS_SHIFT)
+    most = np.repeat(np.array(limits, np.int64), sizes)
+    new = (old - steps).maximum(-most).minimum(most).cast(np.int32)
+    return parted(new, sizes)
 
 
 def momentum(velocity: Tensor, acc: Tensor, decay: int, realign: Tensor) -> Tensor:
@@ -87,18 +104,36 @@ def momentum(velocity: Tensor, acc: Tensor, decay: int, realign: Tensor) -> Tens
     return new.clip(INT32_MIN, INT32_MAX).cast(np.int32)
 
 
-def rate_multiplier(
-    rates: NDArray[Any], exponent: Operand, batch: int, rate: Operand, fraction: int
-) -> Operand:
-    """Return the multipliers of one update, int32 (n_out,)."""
-    if not isinstance(exponent, Tensor) and not isinstance(rate, Tensor):
-        return state.rate_multiplier(rates, int(exponent), batch, int(rate), fraction)
-    graph = next(value.graph for value in (exponent, rate) if isinstance(value, Tensor))
-    factor = constant(graph, rate, np.int32).cast(np.int64)
-    value = constant(graph, rates[0], np.int64) * factor
-    base = rates[1].astype(np.int64) - 31 + fraction - RATE_BITS
-    bits = constant(graph, base, np.int32) + exponent
+def rate_multipliers(rates: Sequence[Rate]) -> list[Operand]:
+    """Return the multipliers of updates, int32 (n_out,) each: constants where all is known.
+
+    Those that are divided by the same batch are computed together.
+    """
+    found: dict[int, Operand] = {
+        i: state.rate_multiplier(*rate)
+        for i, rate in enumerate(rates)
+        if not (isinstance(rate.exponent, Tensor) or isinstance(rate.rate, Tensor))
+    }
+    left = [i for i in range(len(rates)) if i not in found]
+    for batch in {rates[i].batch for i in left}:
+        those = [i for i in left if rates[i].batch == batch]
+        found |= zip(those, _together([rates[i] for i in those], batch), strict=True)
+    return [found[i] for i in range(len(rates))]
+
+
+def _together(rates: Sequence[Rate], batch: int) -> list[Tensor]:
+    """Return the multipliers of updates that are divided by one batch."""
+    sizes = [rate.rates.shape[1] for rate in rates]
+    numbers = [number for rate in rates for number in (rate.exponent, rate.rate)]
+    graph = next(number.graph for number in numbers if isinstance(number, Tensor))
+    whose = np.repeat(np.arange(len(rates)), sizes)
+    exponents = joined(graph, [rate.exponent for rate in rates], np.int32).gather(whose)
+    factors = joined(graph, [rate.rate for rate in rates], np.int32).gather(whose)
+    multipliers = np.concatenate([rate.rates[0] for rate in rates])
+    base = np.concatenate([rate.rates[1] + rate.fraction for rate in rates]) - 31 - RATE_BITS
+    value = factors.cast(np.int64) * multipliers
+    bits = exponents + base
     left = value * power(bits.clip(0, MOST_LEFT))
     right = divide_by_power(value, (0 - bits).clip(0, len(POWERS) - 1))
-    scaled = select(bits.greater(0), left, right)
-    return divide(scaled.clip(0, INT32_MAX * batch), batch).cast(np.int32)
+    scaled = select(bits.greater(0), left, right).clip(0, INT32_MAX * batch)
+    return parted(divide(scaled, batch).cast(np.int32), sizes)
