@@ -1,6 +1,6 @@
 """The emitter of TensorFlow Lite: parameters are variables, numbers have the shape (1,)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,8 @@ from edgetrain.exporters.tflite_training import (
     updates,
     words,
 )
-from edgetrain.exporters.tflite_training.tensor import (
-    Operand,
-    Tensor,
-    concatenate,
-    constant,
-    joined,
-    select,
-    tensor,
-)
+from edgetrain.exporters.tflite_training.operations import concatenate, joined, select
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant, tensor
 from edgetrain.exporters.tflite_training.variables import assign, read
 from edgetrain.exporters.tflite_writing.file import Subgraph
 
@@ -201,7 +194,7 @@ class TfliteEmitter:
 
     def both(self, a: Tensor, b: Tensor) -> Tensor:
         shape = np.broadcast_shapes(a.shape, b.shape)
-        return a.made("LOGICAL_AND", [b], shape, np.bool_, "LogicalAndOptions")
+        return a.made("LOGICAL_AND", [b], shape, "LogicalAndOptions")
 
     def every(self, condition: Tensor) -> Tensor:
         return condition.all()

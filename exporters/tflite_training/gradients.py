@@ -9,8 +9,15 @@ from numpy.typing import NDArray
 from edgetrain.arithmetic.gradients import RATIO_BITS
 from edgetrain.arithmetic.layers import Window, pool_counts
 from edgetrain.arithmetic.rounding import INT8_MIN
-from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant, matmul
-from edgetrain.exporters.tflite_training.windows import by_group, gathered, seeing, seen, without_groups
+from edgetrain.exporters.tflite_training.operations import matmul
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant
+from edgetrain.exporters.tflite_training.windows import (
+    by_group,
+    gathered,
+    seeing,
+    seen,
+    without_groups,
+)
 
 UNIT = 1 << RATIO_BITS
 
@@ -86,7 +93,7 @@ def conv2d_grad_x(
 
 def average_pool_grad(e: Tensor, x_shape: tuple[int, ...], window: Window) -> Tensor:
     """Error of an average pool's input, times 256: int32 of x_shape."""
-    count = pool_counts(*x_shape[1:3], window)
+    count = pool_counts(x_shape[1], x_shape[2], window)
     share = (e.cast(np.int32) * 256 + count // 2) // count
     return gathered(share, seeing(*x_shape[1:3], window), 0).sum(2).reshape(*x_shape)
 

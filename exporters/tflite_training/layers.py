@@ -7,13 +7,8 @@ from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT, Window, global_pool_multiplier, pool_counts
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN
-from edgetrain.exporters.tflite_training.tensor import (
-    Operand,
-    Tensor,
-    constant,
-    matmul,
-    select,
-)
+from edgetrain.exporters.tflite_training.operations import matmul, select
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant
 from edgetrain.exporters.tflite_training.windows import by_group, gathered, seen, without_groups
 from edgetrain.exporters.tflite_training.words import requantize, rescale
 
@@ -62,7 +57,7 @@ def _depthwise_sums(patches: Tensor, w: Tensor) -> Tensor:
 def average_pool(x: Tensor, window: Window) -> Tensor:
     """Average the pixels inside the image."""
     total = gathered(x.cast(np.int32), seen(*x.shape[1:3], window), 0).sum(2)
-    count = pool_counts(*x.shape[1:3], window).reshape(1, -1, 1)
+    count = pool_counts(x.shape[1], x.shape[2], window).reshape(1, -1, 1)
     size = total.maximum(0 - total)
     mean = (size + count // 2) // count
     signed = select(total.less(0), 0 - mean, mean).cast(np.int8)

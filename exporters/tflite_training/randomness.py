@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, concatenate, constant, parted
+from edgetrain.exporters.tflite_training.operations import concatenate, counted, parted
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant
 from edgetrain.exporters.tflite_training.words import high
 
 MASK = 2**32 - 1
@@ -54,7 +55,7 @@ def stream_keys(bases: Tensor, tensors: Sequence[int], purposes: Sequence[int]) 
 def random_words(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
     """Return the first words of streams, uint32 (count,) each, hashed together."""
     graph = keys[0].k0.graph
-    counters = [constant(graph, np.arange(count), np.uint32) for count in counts]
+    counters = [counted(graph, count).bits_as(np.uint32) for count in counts]
     first = [plus(counter, key.k0) for counter, key in zip(counters, keys, strict=True)]
     halfway = parted(mix32(concatenate(first, 0)), counts)
     second = [part ^ key.k1 for part, key in zip(halfway, keys, strict=True)]

@@ -92,13 +92,13 @@ class Tensor:
         if self.dtype == dtype:
             return self
         types = {"inDataType": TYPES[self.dtype], "outDataType": TYPES[np.dtype(dtype)]}
-        return self.made("CAST", [], self.shape, dtype, "CastOptions", **types)
+        return self.made("CAST", [], self.shape, "CastOptions", dtype, **types)
 
     def bits_as(self, dtype: DTypeLike) -> "Tensor":
         """Read the same bytes as another type; a smaller one adds an axis at the end."""
         ratio = self.dtype.itemsize // np.dtype(dtype).itemsize
         shape = self.shape if ratio == 1 else (*self.shape, ratio)
-        return self.made("BITCAST", [], shape, dtype, "BitcastOptions")
+        return self.made("BITCAST", [], shape, "BitcastOptions", dtype)
 
     def reshape(self, *shape: int) -> "Tensor":
         """Give the same numbers another shape; one size may be -1."""
@@ -107,20 +107,19 @@ class Tensor:
             shape = tuple(rest if size == -1 else size for size in shape)
         if shape == self.shape:
             return self
-        options = {"newShape": list(shape)}
-        return self.made("RESHAPE", [np.array(shape)], shape, None, "ReshapeOptions", **options)
+        size = np.array(shape)
+        return self.made("RESHAPE", [size], shape, "ReshapeOptions", newShape=list(shape))
 
     def transpose(self, *axes: int) -> "Tensor":
         """Order the axes otherwise."""
         shape = tuple(self.shape[axis] for axis in axes)
-        return self.made("TRANSPOSE", [np.array(axes)], shape, None, "TransposeOptions")
+        return self.made("TRANSPOSE", [np.array(axes)], shape, "TransposeOptions")
 
     def gather(self, indices: Operand, axis: int = 0) -> "Tensor":
         """Take the entries at some positions of an axis."""
         at = constant(self.graph, indices, np.int32)
         shape = (*self.shape[:axis], *at.shape, *self.shape[axis + 1 :])
-        options = {"axis": axis, "batchDims": 0}
-        return self.made("GATHER", [at], shape, None, "GatherOptions", version=2, **options)
+        return self.made("GATHER", [at], shape, "GatherOptions", version=2, axis=axis, batchDims=0)
 
     def cut(self, start: int, stop: int, axis: int) -> "Tensor":
         """Take the entries from start up to stop of an axis."""
@@ -128,11 +127,11 @@ class Tensor:
             return self
         shape = [stop - start if i == axis else size for i, size in enumerate(self.shape)]
         begin = [start if i == axis else 0 for i in range(len(shape))]
-        return self.made("SLICE", [np.array(begin), np.array(shape)], shape, None, "SliceOptions")
+        return self.made("SLICE", [np.array(begin), np.array(shape)], shape, "SliceOptions")
 
     def spread(self, *shape: int) -> "Tensor":
         """Broadcast to a shape."""
-        return self.made("BROADCAST_TO", [np.array(shape)], shape, None, "BroadcastToOptions", 2)
+        return self.made("BROADCAST_TO", [np.array(shape)], shape, "BroadcastToOptions", version=2)
 
     def padded(self, amounts: Sequence[tuple[int, int]], value: int) -> "Tensor":
         """Add entries of one value before and behind those of each axis."""
@@ -140,7 +139,7 @@ class Tensor:
             return self
         shape = tuple(size + sum(two) for size, two in zip(self.shape, amounts, strict=True))
         filler = constant(self.graph, np.array([value], self.dtype), self.dtype)
-        return self.made("PADV2", [np.array(amounts), filler], shape, None, "PadV2Options")
+        return self.made("PADV2", [np.array(amounts), filler], shape, "PadV2Options")
 
     def sum(self, *axes: int, keep: bool = False) -> "Tensor":
         """Add up the numbers along axes."""
@@ -161,13 +160,15 @@ class Tensor:
     def argmax(self, axis: int) -> "Tensor":
         """Return the position of the largest number along an axis, the first of equals: int32."""
         shape = tuple(size for i, size in enumerate(self.shape) if i != axis)
+        kind = np.dtype(np.int32)
         at = np.array(axis)
-        options = {"outputType": TYPES[np.dtype(np.int32)]}
-        return self.made("ARG_MAX", [at], shape, np.int32, "ArgMaxOptions", version=2, **options)
+        return self.made(
+            "ARG_MAX", [at], shape, "ArgMaxOptions", kind, version=2, outputType=TYPES[kind]
+        )
 
     def made(
-        self, op: str, others: Sequence[Operand], shape: Sequence[int], dtype: DTypeLike = None,
-        options: str = "", version: int = 1, **values: Any,
+        self, op: str, others: Sequence[Operand], shape: Sequence[int], options: str = "",
+        dtype: DTypeLike | None = None, version: int = 1, **values: Any,
     ) -> "Tensor":  # fmt: skip
         """Add an operator that reads this tensor and others.
 
@@ -175,8 +176,8 @@ class Tensor:
             op: name of the operator.
             others: tensors; arrays become constants, whole numbers of Python's size int32.
             shape: of the result.
-            dtype: of the result; None for that of this tensor.
             options: name of the operator's table of options.
+            dtype: of the result; None for that of this tensor.
             version: of the operator.
             values: the options.
         """
@@ -187,20 +188,21 @@ class Tensor:
         return result
 
     def _pair(
-        self, op: str, other: Operand, options: str = "", dtype: DTypeLike = None, version: int = 1
-    ) -> "Tensor":
+        self, op: str, other: Operand, options: str = "", dtype: DTypeLike | None = None,
+        version: int = 1,
+    ) -> "Tensor":  # fmt: skip
         right = constant(self.graph, other, self.dtype)
         if right.dtype != self.dtype:
             raise TypeError(f"{op} needs one type, got {self.dtype} and {right.dtype}")
         shape = np.broadcast_shapes(self.shape, right.shape)
-        return self.made(op, [right], shape, dtype, options, version)
+        return self.made(op, [right], shape, options, dtype, version)
 
     def _reduced(self, op: str, axes: tuple[int, ...], keep: bool) -> "Tensor":
         axes = tuple(axis % len(self.shape) for axis in axes)
         shape = [1 if i in axes else size for i, size in enumerate(self.shape)]
         if not keep:
             shape = [size for i, size in enumerate(self.shape) if i not in axes]
-        return self.made(op, [np.array(axes)], shape, None, "ReducerOptions", keepDims=keep)
+        return self.made(op, [np.array(axes)], shape, "ReducerOptions", keepDims=keep)
 
 
 def tensor(
@@ -227,57 +229,10 @@ def constant(graph: Subgraph, value: Operand, dtype: DTypeLike) -> Tensor:
 
 def full(like: Tensor, value: int) -> Tensor:
     """Return a tensor of one number, with the shape and type of another."""
-    key = (value, like.shape, like.dtype)
-    if key not in like.graph.constants:
-        number = constant(like.graph, np.array(value, like.dtype), like.dtype)
-        shape = constant(like.graph, np.array(like.shape), np.int32)
-        like.graph.constants[key] = shape.made("FILL", [number], like.shape, like.dtype, "FillOptions")
-    found: Tensor = like.graph.constants[key]
+    graph, key = like.graph, (value, like.shape, like.dtype)
+    if key not in graph.constants:
+        number = constant(graph, np.array(value), like.dtype)
+        shape = constant(graph, np.array(like.shape), np.int32)
+        graph.constants[key] = shape.made("FILL", [number], like.shape, "FillOptions", like.dtype)
+    found: Tensor = graph.constants[key]
     return found
-
-
-def select(condition: Tensor, yes: Tensor, no: Operand) -> Tensor:
-    """Return ``yes`` where a condition holds, else ``no``."""
-    other = constant(yes.graph, no, yes.dtype)
-    shape = np.broadcast_shapes(condition.shape, yes.shape, other.shape)
-    return condition.made("SELECT_V2", [yes, other], shape, yes.dtype, "SelectV2Options")
-
-
-def concatenate(parts: Sequence[Tensor], axis: int) -> Tensor:
-    """Join tensors along an axis."""
-    if len(parts) == 1:
-        return parts[0]
-    shape = list(parts[0].shape)
-    shape[axis] = sum(part.shape[axis] for part in parts)
-    first, *others = parts
-    return first.made("CONCATENATION", others, shape, None, "ConcatenationOptions", axis=axis)
-
-
-def joined(graph: Subgraph, values: Sequence[Operand], dtype: DTypeLike) -> Tensor:
-    """Join vectors, tensors and constants, to one."""
-    return concatenate([constant(graph, value, dtype) for value in values], 0)
-
-
-def parted(vector: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Cut a vector into parts."""
-    ends = np.cumsum(sizes).tolist()
-    return [vector.cut(end - size, end, 0) for end, size in zip(ends, sizes, strict=True)]
-
-
-def matmul(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False) -> Tensor:
-    """Multiply int8 matrices, or as many pairs of them, exactly: int32.
-
-    Args:
-        a: int8 (..., rows, inner), or (..., inner, rows) with turn_a.
-        b: int8 (..., inner, columns), or (..., columns, inner) with turn_b.
-        turn_a: whether a is transposed.
-        turn_b: whether b is.
-    """
-    rows, columns = a.shape[-1 if turn_a else -2], b.shape[-2 if turn_b else -1]
-    shape = (*a.shape[:-2], rows, columns)
-    index = a.graph.tensor("products", np.int32, shape, scales=EXACT)
-    a.graph.operator(
-        "BATCH_MATMUL", 3, [a.index, b.index], [index], "BatchMatMulOptions",
-        adjX=turn_a, adjY=turn_b, asymmetricQuantizeInputs=False,
-    )  # fmt: skip
-    return Tensor(a.graph, index, shape, np.dtype(np.int32))

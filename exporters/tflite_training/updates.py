@@ -14,15 +14,8 @@ from edgetrain.arithmetic.updates import (
     UPDATE_SHIFT,
 )
 from edgetrain.exporters.step_writing.emitter import Rate
-from edgetrain.exporters.tflite_training.tensor import (
-    Operand,
-    Tensor,
-    concatenate,
-    constant,
-    joined,
-    parted,
-    select,
-)
+from edgetrain.exporters.tflite_training.operations import concatenate, joined, parted, select
+from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant
 from edgetrain.exporters.tflite_training.words import (
     POWERS,
     divide,
@@ -85,9 +78,7 @@ def update_biases(
     """Step the biases of all layers to nearest, together; each as `edgetrain.fixed.update_bias`."""
     sizes = [acc.shape[0] for acc in accs]
     graph = accs[0].graph
-    old, rates = (
-        joined(graph, values, np.int32).cast(np.int64) for values in (olds, multipliers)
-    )
+    old, rates = (joined(graph, values, np.int32).cast(np.int64) for values in (olds, multipliers))
     steps = divide_by_power(concatenate(accs, 0).cast(np.int64) * rates, BIAS_SHIFT)
     most = np.repeat(np.array(limits, np.int64), sizes)
     new = (old - steps).maximum(-most).minimum(most).cast(np.int32)

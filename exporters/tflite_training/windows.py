@@ -11,6 +11,7 @@ from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.tflite_training.tensor import Tensor
 
 Table = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 
 def seen(height: int, width: int, window: Window) -> Table:
@@ -46,10 +47,12 @@ def seeing(height: int, width: int, window: Window) -> Table:
 
 
 def _pixels(
-    rows: Table, columns: Table, height: int, width: int, hit_rows: Table, hit_columns: Table
+    rows: Table, columns: Table, height: int, width: int, hit_rows: Mask, hit_columns: Mask
 ) -> Table:
     """Number pixels by row (out height, kh) and column (out width, kw)."""
-    hit = (hit_rows & (rows < height))[:, None, :, None] & (hit_columns & (columns < width))[None, :, None]
+    hit = (hit_rows & (rows < height))[:, None, :, None] & (hit_columns & (columns < width))[
+        None, :, None
+    ]
     numbers = rows[:, None, :, None] * width + columns[None, :, None]
     flat = np.where(hit, numbers, height * width)
     return flat.reshape(flat.shape[0] * flat.shape[1], -1)

@@ -102,17 +102,21 @@ def rescale(acc: Tensor, multiplier: Any, shift: Operand) -> Tensor:
     Returns:
         int32, the shape of acc.
     """
-    if isinstance(shift, Tensor):
-        left, right = np.int64(0), 0 - shift
-    else:
-        known = np.asarray(shift, np.int64)
-        left, right = np.maximum(known, 0), np.maximum(-known, 0)
+    left, right = _directions(shift)
     if np.any(left):
         most = np.atleast_1d(INT32_MAX >> left)
         acc = acc.maximum(-most).minimum(most)
     factor = np.atleast_1d(np.asarray(multiplier, np.int64) << (left + 1))
     product = high(acc.cast(np.int64) * factor + (1 << (WORD - 1)))
     return divide_by_power(product, right)
+
+
+def _directions(shift: Operand) -> tuple[NDArray[np.int64], Operand]:
+    """Return the bits that a shift goes to the left, and those to the right."""
+    if isinstance(shift, Tensor):
+        return np.zeros((), np.int64), 0 - shift
+    known = np.asarray(shift, np.int64)
+    return np.maximum(known, 0), np.maximum(-known, 0)
 
 
 def saturate(value: Tensor, low: int = INT8_MIN, high: int = INT8_MAX) -> Tensor:
