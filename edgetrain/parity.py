@@ -18,6 +18,8 @@ from edgetrain.state import State, trace
 
 Taken = tuple[Model, State, Metrics]
 Batch = tuple[Int8, Ints]
+Stepper = Callable[[Model, State, Int8, Ints], Taken]
+"""What takes a step of a rule from a model, a state and a batch."""
 
 
 class Difference(NamedTuple):
@@ -69,7 +71,7 @@ def compare(
     rule: Rule,
     model: Model,
     batches: Iterable[Batch],
-    backends: Mapping[str, ModuleType],
+    backends: Mapping[str, ModuleType | Stepper],
     *,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
@@ -80,7 +82,7 @@ def compare(
         rule: the rule.
         model: the network; not changed.
         batches: codes and labels or targets, a step each.
-        backends: modules by name; the first is the reference.
+        backends: modules, or what takes the steps itself, by name; the first is the reference.
         seed: of the run.
         on_step: called with the number of each step.
 
@@ -98,6 +100,7 @@ def compare(
         2
     """
     rows = [Row(name) for name in backends]
+    takes = {name: _stepper(rule, backend, seed) for name, backend in backends.items()}
     start = model, rule.init(model)
     runs: dict[str, tuple[Model, State]] = dict.fromkeys(backends, start)
     for number, (x, y) in enumerate(batches, 1):
@@ -106,7 +109,7 @@ def compare(
             if row.difference:
                 continue
             started = time.perf_counter()
-            found = rule.step(*runs[row.backend], x, y, backends[row.backend], seed)
+            found = takes[row.backend](*runs[row.backend], x, y)
             row.seconds += (time.perf_counter() - started) * (number > 1)
             taken = taken or found
             runs[row.backend] = found[:2]
@@ -115,6 +118,13 @@ def compare(
         if on_step:
             on_step(number)
     return rows
+
+
+def _stepper(rule: Rule, backend: ModuleType | Stepper, seed: int) -> Stepper:
+    """Return what takes steps on a backend."""
+    if callable(backend):
+        return backend
+    return lambda model, state, x, y: rule.step(model, state, x, y, backend, seed)
 
 
 def synthetic(model: Model, steps: int, batch: int, seed: int = 0) -> Iterator[Batch]:

@@ -9,15 +9,27 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from edgetrain.errors import BackendError, FileError
 from edgetrain.model import FloatModel, Model
 
+if TYPE_CHECKING:
+    from edgetrain.parity import Stepper
+    from edgetrain.rules import Rule
+
 IMPORTERS = {".onnx": "from_onnx", ".tflite": "from_tflite"}
 """Suffix of a file and the importer that reads it."""
-EXPORTERS = {"onnx": "to_onnx", "tflite": "to_tflite", "c": "to_c"}
+EXPORTERS = {
+    "onnx": "to_onnx",
+    "tflite": "to_tflite",
+    "tflite_train": "to_tflite_train",
+    "c": "to_c",
+}
 """Name of a format and the exporter that writes it."""
+STEPPERS = {"tflite_train": "tflite_training.run"}
+"""Name of a format that trains itself, and the module that takes its steps here."""
 EXTRAS = {
     "from_onnx": "onnx",
     "from_tflite": "tflite",
@@ -25,6 +37,7 @@ EXTRAS = {
     "to_c": "",
     "to_onnx": "onnx",
     "to_tflite": "tflite",
+    "to_tflite_train": "tflite",
 }
 """Name of a crossing and the extra that installs its tool, "" where it needs none."""
 
@@ -41,14 +54,40 @@ def load(name: str) -> Callable[..., Any]:
     """
     if name not in EXTRAS:
         raise ValueError(f"a crossing must be one of {sorted(EXTRAS)}, got {name!r}")
+    crossing: Callable[..., Any] = getattr(_module(name, name), name)
+    return crossing
+
+
+def _module(path: str, name: str) -> ModuleType:
+    """Import a module of a crossing."""
     try:
-        module = import_module(f"edgetrain.exporters.{name}")
+        return import_module(f"edgetrain.exporters.{path}")
     except ModuleNotFoundError as error:
         raise BackendError(
             f"{name} needs {error.name}: pip install 'edgetrain[{EXTRAS[name]}]'"
         ) from error
-    crossing: Callable[..., Any] = getattr(module, name)
-    return crossing
+
+
+def stepper(format_: str, model: Model, rule: "Rule", batch: int, seed: int = 0) -> "Stepper":
+    """Return what takes the steps of a rule in an exported file, in a stock runtime.
+
+    Args:
+        format_: one of STEPPERS.
+        model: int8 network to start with.
+        rule: that trains it.
+        batch: samples of a step.
+        seed: of the run.
+
+    Raises:
+        ValueError: if there is no such format.
+        ModelError: if the format cannot express the model or the rule.
+        BackendError: if the runtime is not installed.
+    """
+    if format_ not in STEPPERS:
+        raise ValueError(f"the format must be one of {', '.join(STEPPERS)}, got {format_!r}")
+    module = _module(STEPPERS[format_], EXPORTERS[format_])
+    found: Stepper = module.stepper(model, rule, batch, seed)
+    return found
 
 
 def read(path: str | Path, task: str | None = None) -> FloatModel | Model:
@@ -79,8 +118,8 @@ def write(
         model: to export.
         format_: one of EXPORTERS.
         name: of the model; the first part of the file's name.
-        options: of the exporter: form of `to_onnx`; rule, batch, seed, package, ceilings
-            and journal of `to_c`. Those that are None are not given.
+        options: of the exporter: form of `to_onnx`; rule and batch of those that train; seed,
+            package, ceilings and journal of `to_c`. Those that are None are not given.
 
     Returns:
         Contents by file name.

@@ -21,6 +21,12 @@ def test_the_tables_name_the_same_crossings():
     assert {*exporters.IMPORTERS.values(), *exporters.EXPORTERS.values()} <= set(exporters.EXTRAS)
 
 
+def test_what_takes_steps_is_also_exported():
+    assert set(exporters.STEPPERS) <= set(exporters.EXPORTERS)
+    with pytest.raises(ValueError, match="format must be one of tflite_train"):
+        exporters.stepper("onnx", None, None, 1)
+
+
 @pytest.mark.parametrize("name", exporters.EXTRAS)
 def test_the_front_door_offers_every_crossing(name):
     try:
@@ -53,7 +59,7 @@ def test_a_suffix_without_importer_is_refused():
 
 
 def test_formats_and_forms_are_checked():
-    with pytest.raises(ValueError, match="format must be one of onnx, tflite, c"):
+    with pytest.raises(ValueError, match="format must be one of onnx, tflite, tflite_train, c"):
         exporters.write(mlp((4,), 2), "coreml")
     with pytest.raises(ValueError, match="form is no option of the format c"):
         exporters.write(mlp((4,), 2), "c", form="qdq")

@@ -1,7 +1,5 @@
 """Models that learn to TensorFlow Lite files: a training step for stock interpreters."""
 
-from typing import Any
-
 import numpy as np
 
 from edgetrain.errors import ModelError
@@ -26,19 +24,22 @@ def to_tflite_train(
 ) -> dict[str, bytes]:
     """Export a model and a rule as a TensorFlow Lite file that trains itself.
 
-    LiteRT and tflite-runtime run it without delegates, flex operators or gradients, and give the
-    bits of `Rule.step` with every kind of their kernels. Parameters live in variables of the
-    interpreter; a fresh interpreter starts with those of the model. The file has the signatures
+    LiteRT and tflite-runtime (2.14) run it with their own operators, without delegate or
+    gradients, and give the bits of `Rule.step` with every kind of their kernels. Parameters are
+    variables of the interpreter; a fresh interpreter starts with those of the model. The file has
+    the signatures
 
     | signature | takes | gives |
     |---|---|---|
-    | ``train`` | x int8 (batch, ...), y int32 (batch,), seed and step int32 (1,) | loss, saturated, |
-    | | (y int32 (batch, outputs) in Q10 for numbers) | status and what else the rule tells |
-    | ``infer`` | x int8 (1, ...) | output int32 (1, outputs), Q10: `Rule.predict` |
-    | ``save`` | | every parameter by its name |
-    | ``restore`` | every parameter by its name | status |
+    | ``train`` | ``x`` int8 (batch, ...), ``y``, ``seed`` and ``step`` int32 (1,) | metrics |
+    | ``infer`` | ``x`` int8 (1, ...) | ``output`` int32 (1, outputs), Q10: `Rule.predict` |
+    | ``save`` | nothing | every parameter by its name |
+    | ``restore`` | every parameter by its name | ``status`` |
 
-    The caller counts the steps. A label out of range gives status 1 and changes nothing.
+    ``y`` are labels int32 (batch,), or int32 targets (batch, outputs) in Q10 of numbers. Metrics
+    are those of the rule, (1,) each, how many samples were ``correct`` where the rule computes
+    the network's own output, and ``status``: 0, or 1 if a label is out of range; then nothing
+    changes. The caller counts the steps; a seed from 2**31 on is given by its bits.
 
     Args:
         model: int8 network to train.

@@ -15,6 +15,9 @@ from edgetrain.exporters.c_writing.packages import PACKAGES
 from edgetrain.exporters.c_writing.targets import TARGETS
 from edgetrain.model import Model
 
+TRAINS = ("c", *exporters.STEPPERS)
+"""The formats that hold a rule."""
+
 
 @accepts_rules
 def export(
@@ -32,15 +35,19 @@ def export(
         str | None, typer.Option(help="Of the model and its files; by default the model file's.")
     ] = None,
     rule: Annotated[
-        str | None, typer.Option(help="c: what learns on the device; mono-forward by default.")
+        str | None, typer.Option(help="c, ...-train: what learns; mono-forward by default.")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="c: samples of a training step; 1 by default.")
+        int | None,
+        typer.Option(min=1, help="c, ...-train: samples of a training step; 1 by default."),
     ] = None,
-    learning_rate: Annotated[str | None, typer.Option(help="c: of the rule.")] = None,
-    schedule: Annotated[str, typer.Option(help="c: constant, linear or steps.")] = "constant",
+    learning_rate: Annotated[str | None, typer.Option(help="c, ...-train: of the rule.")] = None,
+    schedule: Annotated[
+        str, typer.Option(help="c, ...-train: constant, linear or steps.")
+    ] = "constant",
     steps: Annotated[
-        int | None, typer.Option(min=1, help="c: over which a linear or steps schedule runs.")
+        int | None,
+        typer.Option(min=1, help="c, ...-train: over which a linear or steps schedule runs."),
     ] = None,
     package: Annotated[
         str | None,
@@ -59,7 +66,7 @@ def export(
     json: options.Json = False,
     **asked: Any,
 ) -> None:
-    """Export a model as ONNX, TensorFlow Lite, or C99 that runs and learns on a device.
+    """Export a model as ONNX, TensorFlow Lite, or C99; as C or a ...-train file it learns there.
 
     Example: `edgetrain export tuned.safetensors --to c --rule mono-forward --name net -o firmware`
     """
@@ -68,17 +75,18 @@ def export(
     given: dict[str, Any] = {"form": form, "batch": batch, "package": package}
     given["journal"] = journal or None
     given["ceilings"] = _ceilings(target, ram, flash)
-    if format_ == "c" and isinstance(network, Model):
+    if format_ in TRAINS and isinstance(network, Model):
         if schedule != "constant" and steps is None:
             raise ValueError(f"--schedule {schedule} needs --steps, over which it runs")
         given["rule"] = make_rule(
             rule or "mono_forward", network, learning_rate, asked, schedule=schedule,
             steps=steps or 0, batch=batch or 1,
         )  # fmt: skip
-        given |= {"seed": seed, "package": package or "cmake"}
+        if format_ == "c":
+            given |= {"seed": seed, "package": package or "cmake"}
     elif rule is not None:
         given["rule"] = rule
-    elif format_ != "c" and (unused := changed(asked)):
+    elif format_ not in TRAINS and (unused := changed(asked)):
         raise ValueError(f"{unused[0]} is no option of the format {format_}")
     files = exporters.write(network, format_, name or model.stem, **given)
     write_folder(output, files)

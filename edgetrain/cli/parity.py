@@ -1,17 +1,19 @@
 """`edgetrain parity`: the same training on every backend, compared after every step."""
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 
-from edgetrain import kernels
+from edgetrain import exporters, kernels
 from edgetrain.cli import options
 from edgetrain.cli.console import Bar, report, table
 from edgetrain.cli.rule_options import accepts_rules, make_rule
 from edgetrain.errors import BackendError
-from edgetrain.parity import Row, compare, synthetic
-from edgetrain.rules import RULES
+from edgetrain.model import Model
+from edgetrain.parity import Row, Stepper, compare, synthetic
+from edgetrain.rules import RULES, Rule
 
 HEADS = ("backend", "steps equal", "first difference", "steps a second")
 
@@ -22,7 +24,11 @@ def parity(
     rule: Annotated[str, typer.Option(help=", ".join(RULES))] = "mono_forward",
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 100,
     backends: Annotated[
-        str, typer.Option(help="Names with commas; the first is what the others must equal.")
+        str,
+        typer.Option(
+            help="Names with commas, the first is what the others must equal; also "
+            f"{', '.join(exporters.STEPPERS).replace('_', '-')}, exported files in their runtime."
+        ),
     ] = ",".join(kernels.BACKENDS),
     batch: Annotated[int, typer.Option(min=1, help="Samples a step.")] = 4,
     learning_rate: Annotated[str | None, typer.Option(help="A number, or a power as 2^-6.")] = None,
@@ -38,7 +44,8 @@ def parity(
     """
     network = options.int8_model(model)
     chosen = make_rule(rule, network, learning_rate, asked, batch=batch, steps=steps)
-    loaded, absent = _load(list(dict.fromkeys(backends.split(","))))
+    names = list(dict.fromkeys(backends.split(",")))
+    loaded, absent = _load(names, lambda name: _backend(name, network, chosen, batch, seed))
     batches = synthetic(network, steps, batch, seed)
     with Bar("parity") as update:
         rows = compare(
@@ -62,12 +69,25 @@ def parity(
         raise typer.Exit(1)
 
 
-def _load(names: list[str]) -> tuple[dict[str, ModuleType], dict[str, str]]:
+Backend = ModuleType | Stepper
+
+
+def _backend(name: str, model: Model, rule: Rule, batch: int, seed: int) -> Backend:
+    """Load a backend, or the file of a format that trains itself in its runtime."""
+    format_ = name.replace("-", "_")
+    if format_ in exporters.STEPPERS:
+        return exporters.stepper(format_, model, rule, batch, seed)
+    return kernels.load(name)
+
+
+def _load(
+    names: list[str], load: Callable[[str], Backend]
+) -> tuple[dict[str, Backend], dict[str, str]]:
     """Load backends; return those that run here, and why the others do not."""
     loaded, absent = {}, {}
     for name in names:
         try:
-            loaded[name] = kernels.load(name)
+            loaded[name] = load(name)
         except BackendError as error:
             absent[name] = str(error)
     if len(loaded) < 2:

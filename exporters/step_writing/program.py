@@ -77,6 +77,23 @@ def parameters(model: Model, rule: Rule, state: State) -> dict[str, NDArray[Any]
     return dict(sorted(found.items()))
 
 
+def restored(model: Model, state: State, values: Mapping[str, NDArray[Any]]) -> tuple[Model, State]:
+    """Return model and state with the values of `parameters`, which a step has changed.
+
+    Args:
+        model: the network before.
+        state: of the rule before.
+        values: by the names of `parameters`.
+    """
+    pairs = {
+        name: Weights(*(values.get(f"node/{name}/{part}", old)
+                        for part, old in weights._asdict().items()))
+        for name, weights in model.params.items()
+    }  # fmt: skip
+    tensors = {name: values.get(f"state/{name}", old) for name, old in state.tensors.items()}
+    return model.replace_params(pairs), State(state.step + 1, tensors)
+
+
 def write_step(emit: Emitter, model: Model, rule: Rule, state: State, batch: int) -> None:
     """Append a training step.
 

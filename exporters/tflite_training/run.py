@@ -1,0 +1,77 @@
+"""Take the steps of a file that trains itself, in LiteRT on this computer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
+
+from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.errors import RuleError
+from edgetrain.exporters.step_writing.program import restored
+from edgetrain.exporters.to_tflite_train import to_tflite_train
+from edgetrain.model import Model
+from edgetrain.parity import Stepper, Taken
+from edgetrain.rules import Rule
+from edgetrain.state import State
+
+SIGNATURES = ("train", "infer", "save", "restore")
+METRICS = ("loss", "saturated", "slope_")
+"""First letters of the numbers that a rule tells; a file tells more."""
+
+Runner = Callable[..., Mapping[str, NDArray[Any]]]
+
+
+def runners(contents: bytes, kernels: str = "BUILTIN") -> dict[str, Runner]:
+    """Load a file of `to_tflite_train` in an interpreter with one thread.
+
+    Args:
+        contents: of the file.
+        kernels: name of an `OpResolverType`.
+
+    Returns:
+        What calls each signature, by its name: arrays by name in and out.
+    """
+    loaded = Interpreter(
+        model_content=contents, num_threads=1,
+        experimental_op_resolver_type=OpResolverType[kernels],
+    )  # fmt: skip
+    return {name: loaded.get_signature_runner(name) for name in SIGNATURES}
+
+
+def number(value: int) -> NDArray[np.int32]:
+    """Write a seed or a step as a signature reads it.
+
+    Example:
+        >>> number(2**32 - 1)
+        array([-1], dtype=int32)
+    """
+    return np.array([value & 2**32 - 1], np.uint32).view(np.int32)
+
+
+def stepper(model: Model, rule: Rule, batch: int, seed: int, kernels: str = "BUILTIN") -> Stepper:
+    """Return what takes the steps of a rule in LiteRT; see `edgetrain.parity.compare`.
+
+    The interpreter keeps the parameters from step to step.
+
+    Args:
+        model: int8 network to start with.
+        rule: that trains it.
+        batch: samples of a step.
+        seed: of the run.
+        kernels: name of an `OpResolverType`.
+    """
+    (contents,) = to_tflite_train(model, rule=rule, batch=batch).values()
+    calls = runners(contents, kernels)
+
+    def take(model: Model, state: State, x: Int8, y: Ints) -> Taken:
+        found = calls["train"](
+            x=x, y=y.astype(np.int32), seed=number(seed), step=number(state.step)
+        )
+        if found["status"][0]:
+            raise RuleError(f"labels must be in [0, {model.graph.output_size})")
+        metrics = {k: int(v[0]) for k, v in found.items() if k.startswith(METRICS)}
+        return *restored(model, state, calls["save"]()), metrics
+
+    return take
