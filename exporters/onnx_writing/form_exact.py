@@ -5,8 +5,10 @@ Runtime on every x86; products of uint8 and int8 saturate where there is no VNNI
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT, global_pool_multiplier, pool_counts
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, Int32, rescale
@@ -19,7 +21,7 @@ from edgetrain.model import Model
 OFFSET = 128
 """Of the uint8 values from the int8 codes."""
 MIDDLE = np.uint8(OFFSET)
-_POSITIVE = 1 << 62
+POSITIVE = 1 << 62
 """Makes every product positive: ONNX shifts unsigned numbers only."""
 
 
@@ -43,15 +45,46 @@ def exact(write: Writer, model: Model) -> str:
     return last.cast(last.op("BitwiseXor", result, MIDDLE), np.int8)
 
 
+class Rounding(NamedTuple):
+    """How `edgetrain.arithmetic.rounding.rescale` is one product, sum and unsigned shift.
+
+    The result is ``((acc * factor + nudge) >> bits) - origin`` with the nudge up, or down where
+    acc is negative. Each is an array of int64, bits of uint64, with an entry a channel.
+    """
+
+    factor: NDArray[np.int64]
+    up: NDArray[np.int64]
+    down: NDArray[np.int64]
+    bits: NDArray[np.uint64]
+    origin: NDArray[np.int64]
+
+
+def rounding(multiplier: Int32 | int, shift: Int32 | int) -> Rounding:
+    """Return what scales by ``multiplier * 2**(shift - 31)``.
+
+    Both roundings are one shift: ``floor((floor(a / 2**31) + b) / 2**r)`` is
+    ``floor((a + b * 2**31) / 2**(31 + r))``. Ties go away from zero by 1 less in ``b`` where the
+    accumulator is negative. The sum may pass 2**63; as uint64 it is right.
+
+    Args:
+        multiplier: a number, or int32 (channels,).
+        shift: likewise.
+    """
+    factor, exponent = np.atleast_1d(np.asarray(multiplier, np.int64), np.asarray(shift, np.int64))
+    factor, exponent = np.broadcast_arrays(factor, exponent)
+    right = np.maximum(-exponent, 0)
+    half = np.where(right > 0, np.int64(1) << (right + 30), 0)
+    away = np.where(right > 0, np.int64(1) << 31, 0)
+    up, total = POSITIVE + (1 << 30) + half, 31 + right
+    grown = factor << np.maximum(exponent, 0)
+    return Rounding(grown, up, up - away, total.astype(np.uint64), POSITIVE >> total)
+
+
 def requantize(
     write: Writer, acc: str, multiplier: Int32 | int, shift: Int32 | int, shape: Shape,
     zero_point: int, limits: tuple[int, int] = (INT8_MIN, INT8_MAX),
 ) -> str:  # fmt: skip
     """Append `edgetrain.arithmetic.rounding.requantize`.
-
-    Both roundings are one shift: ``floor((floor(a / 2**31) + b) / 2**r)`` is
-    ``floor((a + b * 2**31) / 2**(31 + r))``. Ties go away from zero by 1 less in ``b`` where the
-    accumulator is negative. The sum may pass 2**63; as uint64 it is right.
 
     Args:
         write: where to.
@@ -65,21 +98,14 @@ def requantize(
     Returns:
         The name of the uint8 result.
     """
-    factor, exponent = np.atleast_1d(np.asarray(multiplier, np.int64), np.asarray(shift, np.int64))
-    right = np.maximum(-exponent, 0)
-    half = np.where(right > 0, np.int64(1) << (right + 30), 0)
-    away = np.where(right > 0, np.int64(1) << 31, 0)
-    up, total = _POSITIVE + (1 << 30) + half, 31 + right
-    product = write.op(
-        "Mul", write.cast(acc, np.int64), channels(factor << np.maximum(exponent, 0), shape)
-    )
+    factor, up, down, total, start = rounding(multiplier, shift)
+    product = write.op("Mul", write.cast(acc, np.int64), channels(factor, shape))
     negative = write.op("Less", acc, np.int32(0))
-    rounding = write.op("Where", negative, channels(up - away, shape), channels(up, shape))
-    positive = write.cast(write.op("Add", product, rounding), np.uint64)
-    bits = channels(total.astype(np.uint64), shape)
+    nudge = write.op("Where", negative, channels(down, shape), channels(up, shape))
+    positive = write.cast(write.op("Add", product, nudge), np.uint64)
+    bits = channels(total, shape)
     shifted = write.cast(write.op("BitShift", positive, bits, direction="RIGHT"), np.int64)
-    origin = (_POSITIVE >> total) - zero_point - OFFSET
-    codes = write.op("Sub", shifted, channels(origin, shape))
+    codes = write.op("Sub", shifted, channels(start - zero_point - OFFSET, shape))
     low, high = (np.int64(limit + OFFSET) for limit in limits)
     return write.cast(write.op("Clip", codes, low, high), np.uint8)
 

@@ -1,6 +1,6 @@
 """Build ONNX graphs: nodes named after ours, every constant once, files that old runtimes read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ class Step(NamedTuple):
     op: str
     name: str
     inputs: tuple[str, ...]
-    result: str
+    results: tuple[str, ...]
     attributes: Mapping[str, Any]
 
 
@@ -71,13 +71,21 @@ class Writer:
         """
         wanted = self.scope if main else f"{self.scope}/{op}"
         result = self._unique(wanted)
-        names = tuple(x if isinstance(x, str) else self._constant(np.asarray(x)) for x in inputs)
-        self.steps.append(Step(op, wanted if main else result, names, result, attributes))
+        names = tuple(x if isinstance(x, str) else self.constant(np.asarray(x)) for x in inputs)
+        self.steps.append(Step(op, wanted if main else result, names, (result,), attributes))
         return result
+
+    def several(
+        self, op: str, inputs: Sequence[str], count: int, attributes: Mapping[str, Any]
+    ) -> tuple[str, ...]:
+        """Append a node with a number of results; return their names."""
+        results = tuple(self._unique(f"{self.scope}/{op}") for _ in range(count))
+        self.steps.append(Step(op, results[0], tuple(inputs), results, attributes))
+        return results
 
     def cast(self, value: Operand, dtype: Any) -> str:
         """Append a Cast to a type of NumPy."""
-        return self.op("Cast", value, to=_type(dtype))
+        return self.op("Cast", value, to=onnx_type(dtype))
 
     def file(self, result: str, graph: Graph, dtype: Any, properties: Mapping[str, str]) -> bytes:
         """Return the contents of the file.
@@ -95,7 +103,7 @@ class Writer:
             helper.make_node(
                 step.op,
                 [final.get(name, name) for name in step.inputs],
-                [final.get(step.result, step.result)],
+                [final.get(name, name) for name in step.results],
                 name=step.name,
                 **step.attributes,
             )
@@ -103,7 +111,7 @@ class Writer:
         ]
         ends = ((INPUT, graph.input_shape), (OUTPUT, graph.shapes[graph.output.name]))
         infos = [
-            helper.make_tensor_value_info(name, _type(dtype), ["batch", *nchw(shape)])
+            helper.make_tensor_value_info(name, onnx_type(dtype), ["batch", *nchw(shape)])
             for name, shape in ends
         ]
         constants = [
@@ -120,7 +128,8 @@ class Writer:
         contents: bytes = made.SerializeToString(deterministic=True)
         return contents
 
-    def _constant(self, value: NDArray[Any]) -> str:
+    def constant(self, value: NDArray[Any]) -> str:
+        """Return the name of a constant."""
         key = (value.dtype.name, value.shape, value.tobytes())
         if key not in self.constants:
             self.constants[key] = (self._unique(f"{self.scope}/{value.dtype.name}"), value)
@@ -145,5 +154,6 @@ def nchw(shape: Shape) -> Shape:
     return (shape[2], *shape[:2]) if len(shape) == 3 else shape
 
 
-def _type(dtype: Any) -> int:
+def onnx_type(dtype: Any) -> int:
+    """Return the number of a type of NumPy in ONNX."""
     return int(helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))

@@ -1,0 +1,177 @@
+"""Updates: step lengths, stochastic rounding, biases and momentum."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgetrain.arithmetic.rounding import INT32_MAX, INT32_MIN, WEIGHT_MAX
+from edgetrain.arithmetic.updates import (
+    BIAS_SHIFT,
+    MASTER_BITS,
+    MASTER_MAX,
+    MASTER_MIN,
+    UPDATE_SHIFT,
+)
+from edgetrain.exporters.onnx_training.graph import Operand, Value
+from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT64
+from edgetrain.exporters.onnx_training.randomness import Randomness
+from edgetrain.exporters.step_writing.emitter import Rate
+from edgetrain.state import RATE_BITS, rate_multiplier
+
+_POSITIVE = 1 << 62
+MOST_LEFT = 23
+"""Shifts further left give a step length that saturates anyway."""
+
+
+class Updates(Randomness):
+    """Offers the updates of `Emitter`."""
+
+    def shift64(self, a: Value, bits: Operand, direction: str = "RIGHT") -> Value:
+        """Append a shift of int64 numbers that are not negative."""
+        by = self.as_type(bits, UINT64)
+        shape = a.shape if isinstance(bits, Value) else np.broadcast_shapes(a.shape, by.shape)
+        found = self.op("BitShift", self.cast(a, UINT64), by, dtype=UINT64, shape=shape,
+                        direction=direction)  # fmt: skip
+        return self.cast(found, INT64)
+
+    def divided(self, a: Value, bits: int) -> Value:
+        """Append `fixed.divide_by_power` of int64 numbers below 2**62."""
+        nudge = _POSITIVE + (1 << bits >> 1)
+        up = self.op("Where", self.less(a, 0), np.int64(nudge - 1), np.int64(nudge), dtype=INT64,
+                     shape=a.shape)  # fmt: skip
+        return self.minus(self.shift64(self.plus(a, up), bits), _POSITIVE >> bits)
+
+    def rate_multipliers(self, rates: Sequence[Rate]) -> Sequence[Any]:
+        """Append `edgetrain.state.rate_multiplier` of every rate: constants where they are."""
+        found: list[Any] = [
+            None if isinstance(r.exponent, Value) or isinstance(r.rate, Value)
+            else rate_multiplier(*r)
+            for r in rates
+        ]  # fmt: skip
+        moving = [i for i, value in enumerate(found) if value is None]
+        if not moving:
+            return found
+        sizes = [rates[i].rates.shape[1] for i in moving]
+        joined = self._rate_multipliers([rates[i] for i in moving], sizes)
+        for i, part in zip(moving, self.parted(joined, sizes), strict=True):
+            found[i] = part
+        return found
+
+    def parted(self, x: Value, sizes: Sequence[int]) -> Sequence[Value]:
+        """Append what takes vectors that lie one behind the other apart."""
+        if len(sizes) == 1:
+            return [x]
+        names = self.several("Split", x, np.array(sizes, np.int64), count=len(sizes))
+        return [Value(name, x.dtype, (n,)) for name, n in zip(names, sizes, strict=True)]
+
+    def _rate_multipliers(self, rates: Sequence[Rate], sizes: Sequence[int]) -> Value:
+        """Append the step lengths of all channels, one behind the other.
+
+        A step length that is shifted further left than MOST_LEFT is larger than INT32_MAX.
+        """
+        multipliers, shifts = np.concatenate([r.rates for r in rates], axis=1).astype(np.int64)
+        shifts += np.repeat([r.fraction - 31 - RATE_BITS for r in rates], sizes)
+        batches = np.repeat([r.batch for r in rates], sizes)
+        exponents = self._each([r.exponent for r in rates], sizes)
+        bits = self.cast(self.plus(exponents, shifts.astype(np.int32)), INT32)
+        factors = self._each([r.rate for r in rates], sizes)
+        value = factors * multipliers if isinstance(factors, np.ndarray) else self.times(
+            self.cast(factors, INT64), multipliers)  # fmt: skip
+        left, right = self.clip(bits, 0, MOST_LEFT), self.clip(self.minus(0, bits), 0, 62)
+        halves = (np.int64(1) << np.arange(63)) >> 1
+        half = self.op("Gather", halves, right, dtype=INT64, shape=right.shape)
+        grown = self.shift64(value, left, "LEFT")
+        scaled = self.shift64(self.plus(grown, half), right)
+        mean = self.divide(scaled, batches)
+        return self.cast(self.minimum(mean, INT32_MAX), INT32)
+
+    def _each(self, numbers: Sequence[Any], sizes: Sequence[int]) -> Any:
+        """Give every channel the number of its layer."""
+        if not any(isinstance(number, Value) for number in numbers):
+            return np.repeat(np.array(numbers, np.int64), sizes)
+        places = np.repeat(np.arange(len(sizes)), sizes).astype(np.int32)
+        vector = self.stack(numbers)
+        return self.op("Gather", vector, places, dtype=vector.dtype, shape=places.shape)
+
+    def _steps(
+        self, acc: Value, multiplier: Any, octets: Value, shift: int, size: int
+    ) -> tuple[Value, Value]:
+        """Append stochastic steps, clipped to a signed size, and how many were cut off."""
+        long = (acc.shape[0], *[1] * (len(acc.shape) - 1))
+        factor = self.shaped(multiplier, long) if isinstance(multiplier, Value) else (
+            multiplier.reshape(long))  # fmt: skip
+        product = self.times(self.cast(acc, INT64), self.as_type(factor, INT64))
+        fractions = self.times(self.cast(octets, INT64), 1 << shift - 8)
+        nudge = _POSITIVE + (1 << shift - 9)
+        positive = self.plus(self.plus(product, fractions), nudge)
+        steps = self.minus(self.shift64(positive, shift), _POSITIVE >> shift)
+        limits = np.int64(-size), np.int64(size - 1)
+        clipped = self.op("Clip", steps, *limits, dtype=INT64, shape=steps.shape)
+        kept = self.total(self.choose(self.equal(steps, clipped), 1, 0))
+        cut = self.minus(int(np.prod(acc.shape)), kept)
+        return self.cast(clipped, INT32), cut
+
+    def _octets(self, octets: Value, shape: tuple[int, ...]) -> Value:
+        """Give octets the shape of weights."""
+        if len(shape) == 4:
+            n, inputs, height, width = shape
+            return self.reshape(octets, (n, height, width, inputs))
+        return self.shaped(octets, shape)
+
+    def update_int8(
+        self, w: Value, acc: Value, multiplier: Any, octets: Value
+    ) -> tuple[Value, Value]:
+        """Append `fixed.update_int8`."""
+        drawn = self._octets(octets, acc.shape)
+        steps, cut = self._steps(acc, multiplier, drawn, UPDATE_SHIFT, 128)
+        new = self.clip(self.minus(self.codes(w), steps), -WEIGHT_MAX, WEIGHT_MAX)
+        return self.cast(new, np.int8), cut
+
+    def update_int16(
+        self, w: Value, acc: Value, multiplier: Any, octets: Value
+    ) -> tuple[Value, Value]:
+        """Append `fixed.update_int16`."""
+        drawn = self._octets(octets, acc.shape)
+        shift = UPDATE_SHIFT - MASTER_BITS
+        steps, cut = self._steps(acc, multiplier, drawn, shift, 2**15)
+        new = self.clip(self.minus(self.cast(w, INT32), steps), MASTER_MIN, MASTER_MAX)
+        return self.cast(new, np.int16), cut
+
+    def visible(self, w: Value) -> Value:
+        """Append `fixed.visible`."""
+        return self.cast(self.shift_right(self.cast(w, INT32), MASTER_BITS), np.int8)
+
+    def update_biases(
+        self, olds: Sequence[Value], accs: Sequence[Value], multipliers: Sequence[Any],
+        limits: Sequence[int],
+    ) -> Sequence[Value]:  # fmt: skip
+        """Append `fixed.update_bias` of every layer, all at once."""
+        if not olds:
+            return []
+        sizes = [old.shape[0] for old in olds]
+        old, acc, multiplier = (self.join(part, 0) for part in (olds, accs, multipliers))
+        product = self.times(self.cast(acc, INT64), multiplier)
+        new = self.minus(old, self.divided(product, BIAS_SHIFT))
+        most = np.repeat(np.array(limits, np.int64), sizes)
+        kept = self.minimum(self.maximum(new, -most), most)
+        return self.parted(self.cast(kept, INT32), sizes)
+
+    def momentum(self, velocity: Value, acc: Value, decay: int, realign: Value) -> Value:
+        """Append `fixed.momentum`."""
+        old = self._realigned(self.cast(velocity, INT64), realign)
+        new = self.plus(self.minus(old, self.divided(old, decay)), acc)
+        return self.clip(new, INT32_MIN, INT32_MAX)
+
+    def _realigned(self, old: Value, realign: Value) -> Value:
+        """Append a shift left, or a division by a power to nearest, of int64 numbers in int32."""
+        left, right = self.clip(realign, 0, 31), self.clip(self.minus(0, realign), 0, 62)
+        powers = np.int64(1) << np.arange(63)
+        up = _POSITIVE + (powers >> 1)
+        tables = up - (powers > 1), up, _POSITIVE >> np.arange(63)
+        grown = self.times(old, self.op("Gather", powers, left, dtype=INT64, shape=()))
+        down, up, origin = (
+            self.op("Gather", table, right, dtype=INT64, shape=()) for table in tables
+        )
+        nudge = self.choose(self.less(grown, 0), down, up)
+        return self.minus(self.shift64(self.plus(grown, nudge), right), origin)
