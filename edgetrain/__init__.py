@@ -20,7 +20,8 @@ if (_checkout / "pyproject.toml").is_file() and (_checkout / "kernels").is_dir()
 
 __version__ = "0.1.0"
 _CROSSINGS = (
-    "from_onnx", "from_tflite", "from_torch", "to_c", "to_onnx", "to_tflite", "to_tflite_train",
+    "from_onnx", "from_tflite", "from_torch", "to_c", "to_onnx", "to_onnx_train", "to_tflite",
+    "to_tflite_train",
 )  # fmt: skip
 __all__ = [
     "BackendError",

@@ -24,11 +24,12 @@ IMPORTERS = {".onnx": "from_onnx", ".tflite": "from_tflite"}
 EXPORTERS = {
     "onnx": "to_onnx",
     "tflite": "to_tflite",
+    "onnx_train": "to_onnx_train",
     "tflite_train": "to_tflite_train",
     "c": "to_c",
 }
 """Name of a format and the exporter that writes it."""
-STEPPERS = {"tflite_train": "tflite_training.run"}
+STEPPERS = {"onnx_train": "onnx_training.run", "tflite_train": "tflite_training.run"}
 """Name of a format that trains itself, and the module that takes its steps here."""
 EXTRAS = {
     "from_onnx": "onnx",
@@ -36,6 +37,7 @@ EXTRAS = {
     "from_torch": "torch",
     "to_c": "",
     "to_onnx": "onnx",
+    "to_onnx_train": "onnx",
     "to_tflite": "tflite",
     "to_tflite_train": "tflite",
 }

@@ -1,1 +1,1 @@
-"""The operations of training steps as ONNX nodes: integers only, for ONNX Runtime 1.17 and later."""
+"""The operations of training steps as ONNX nodes, for ONNX Runtime 1.17 and later."""

@@ -43,6 +43,10 @@ class OnnxEmitter(Pools):
         """Declare what a step changes; filters are held channels first."""
         return self.channels_first(self.enter(name, value.dtype, value.shape))
 
+    def known(self, name: str, value: NDArray[Any]) -> None:
+        """Let an array leave as it is."""
+        self.leave(name, self.op("Identity", value, dtype=value.dtype, shape=value.shape))
+
     def output(self, name: str, value: Any) -> None:
         """Let a value leave, in the type and order in which it entered."""
         entered: Mapping[str, Value] = {f"next/{end.name}": end.value for end in self.inputs}

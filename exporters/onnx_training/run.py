@@ -1,0 +1,80 @@
+"""Take the steps of graphs that train, in ONNX Runtime on this computer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.errors import BackendError, RuleError
+from edgetrain.exporters.step_writing.program import chosen, parameters, restored
+from edgetrain.exporters.to_onnx_train import RUNTIME, to_onnx_train
+from edgetrain.model import Model
+from edgetrain.parity import Stepper, Taken
+from edgetrain.rules import Rule, configured
+from edgetrain.state import State
+
+METRICS = ("loss", "saturated", "slope_")
+"""First letters of the numbers that a rule tells; a graph tells more."""
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def runner(contents: bytes, threads: int = 1) -> Callable[[Arrays], dict[str, NDArray[Any]]]:
+    """Load a graph in ONNX Runtime.
+
+    Args:
+        contents: of a file of `to_onnx_train`.
+        threads: that a step may use.
+
+    Returns:
+        What takes arrays by name and gives them back by name. Arrays that the graph does not
+        read are left out.
+
+    Raises:
+        BackendError: if the runtime lacks an operator; it says which runtime has all.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        loaded = onnxruntime.InferenceSession(contents, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime has no common class of its errors
+        raise BackendError(
+            f"ONNX Runtime {onnxruntime.__version__} cannot run the graph, which needs {RUNTIME} "
+            f"or later: {error}"
+        ) from error
+    wanted = [end.name for end in loaded.get_inputs()]
+    names = [end.name for end in loaded.get_outputs()]
+
+    def run(given: Arrays) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, loaded.run(names, {n: given[n] for n in wanted}), strict=True))
+
+    return run
+
+
+def stepper(model: Model, rule: Rule, batch: int, seed: int) -> Stepper:
+    """Return what takes the steps of a rule in ONNX Runtime; see `edgetrain.parity.compare`.
+
+    Args:
+        model: int8 network to start with.
+        rule: that trains it.
+        batch: samples of a step.
+        seed: of the run.
+    """
+    train = runner(to_onnx_train(model, rule=rule, batch=batch)["train.onnx"])
+    written = chosen(configured(rule, batch=batch))
+
+    def take(model: Model, state: State, x: Int8, y: Ints) -> Taken:
+        scalars = {"seed": np.array(seed, np.int64), "step": np.array(state.step, np.int64)}
+        given = {"x": x, "y": y.astype(np.int32), **parameters(model, written, state), **scalars}
+        found = train(given)
+        if found["status"]:
+            raise RuleError(f"labels must be in [0, {model.graph.output_size})")
+        new = {name.removeprefix("next/"): value for name, value in found.items()}
+        metrics = {key: int(v) for key, v in found.items() if key.startswith(METRICS)}
+        return *restored(model, state, new), metrics
+
+    return take
