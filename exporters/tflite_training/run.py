@@ -63,14 +63,25 @@ def stepper(model: Model, rule: Rule, batch: int, seed: int, kernels: str = "BUI
         kernels: name of an `OpResolverType`.
     """
     (contents,) = to_tflite_train(model, rule=rule, batch=batch).values()
-    calls = runners(contents, kernels)
+    return calling(runners(contents, kernels), seed)
+
+
+def calling(calls: Mapping[str, Runner], seed: int) -> Stepper:
+    """Return what takes steps by calling signatures.
+
+    Args:
+        calls: what calls "train" and "save".
+        seed: of the run.
+
+    Raises:
+        RuleError: from a step, if a label is out of range.
+    """
 
     def take(model: Model, state: State, x: Int8, y: Ints) -> Taken:
-        found = calls["train"](
-            x=x, y=y.astype(np.int32), seed=number(seed), step=number(state.step)
-        )
+        when = {"seed": number(seed), "step": number(state.step)}
+        found = calls["train"](x=x, y=y.astype(np.int32), **when)
         if found["status"][0]:
-            raise RuleError(f"labels must be in [0, {model.graph.output_size})")
+            raise RuleError(f"labels must be in [0, {model.graph.output_size}), got {y}")
         metrics = {k: int(v[0]) for k, v in found.items() if k.startswith(METRICS)}
         return *restored(model, state, calls["save"]()), metrics
 
