@@ -89,6 +89,17 @@ def test_int16_masters(gradient):
     check(updates.visible, fixed.visible(w), w)
 
 
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+def test_the_middle_of_every_fraction_counts(kind):
+    half = 23 if kind == "int8" else 15
+    acc = np.tile(np.arange(512, dtype=np.int32), (3, 1))
+    w, rates = np.zeros(acc.shape, kind), np.array([1 << half, 1 << half + 1, 3], np.int32)
+    key = wanted_keys()[0]
+    wanted = getattr(fixed, f"update_{kind}")(w, acc, rates, key)
+
+    check(getattr(updates, f"update_{kind}"), wanted, w, acc, rates, octets(key, w.size))
+
+
 def test_biases_of_several_layers():
     olds = [RNG.integers(-(2**30), 2**30, n).astype(np.int32) for n in (6, 2)]
     accs = [RNG.integers(-(2**28), 2**28, n).astype(np.int32) for n in (6, 2)]
