@@ -23,7 +23,7 @@ def test_the_tables_name_the_same_crossings():
 
 def test_what_takes_steps_is_also_exported():
     assert set(exporters.STEPPERS) <= set(exporters.EXPORTERS)
-    with pytest.raises(ValueError, match="format must be one of tflite_train"):
+    with pytest.raises(ValueError, match="format must be one of onnx_train, tflite_train"):
         exporters.stepper("onnx", None, None, 1)
 
 
@@ -59,7 +59,9 @@ def test_a_suffix_without_importer_is_refused():
 
 
 def test_formats_and_forms_are_checked():
-    with pytest.raises(ValueError, match="format must be one of onnx, tflite, tflite_train, c"):
+    with pytest.raises(
+        ValueError, match="format must be one of onnx, tflite, onnx_train, tflite_train, c"
+    ):
         exporters.write(mlp((4,), 2), "coreml")
     with pytest.raises(ValueError, match="form is no option of the format c"):
         exporters.write(mlp((4,), 2), "c", form="qdq")

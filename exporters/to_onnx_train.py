@@ -1,25 +1,17 @@
 """Models that learn to ONNX files: a training step for stock inference runtimes."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict
-
 import numpy as np
 
-from edgetrain.errors import ModelError
-from edgetrain.exporters.metadata import metadata
-from edgetrain.exporters.names import check_file_name
 from edgetrain.exporters.onnx_training.emitter import OnnxEmitter
 from edgetrain.exporters.step_writing.program import (
-    chosen,
+    described,
     parameters,
+    prepared,
     write_inference,
     write_step,
 )
-from edgetrain.graph import INPUT
 from edgetrain.model import FloatModel, Model
-from edgetrain.rules import RULES, MonoForward, Rule, configured
-from edgetrain.state import output_span
+from edgetrain.rules import Rule
 
 RUNTIME = "1.17"
 """The oldest ONNX Runtime that has every operator, in the types in which they are used."""
@@ -74,31 +66,12 @@ of every parameter, metrics |
         >>> list(to_onnx_train(model, "tiny", batch=4))
         ['start.onnx', 'train.onnx', 'infer.onnx']
     """
-    check_file_name(name)
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
-    if not isinstance(model, Model):
-        raise ModelError("to_onnx_train needs an int8 model: quantize it first")
-    rule = chosen(configured(MonoForward() if rule is None else rule, batch=batch))
-    state = rule.init(model)
+    int8, rule = prepared(model, name, rule, batch)
+    state = rule.init(int8)
     emitters = {"start": OnnxEmitter(), "train": OnnxEmitter(batch), "infer": OnnxEmitter()}
-    for key, value in {"step": np.zeros((), np.int64), **parameters(model, rule, state)}.items():
+    for key, value in {"step": np.zeros((), np.int64), **parameters(int8, rule, state)}.items():
         emitters["start"].known(key, value)
-    write_step(emitters["train"], model, rule, state, batch)
-    write_inference(emitters["infer"], model, rule, state)
-    told = metadata(model, name) | _told(model, rule, batch)
+    write_step(emitters["train"], int8, rule, state, batch)
+    write_inference(emitters["infer"], int8, rule, state)
+    told = described(int8, name, rule, batch) | {"runtime": RUNTIME}
     return {f"{key}.onnx": emit.file(told) for key, emit in emitters.items()}
-
-
-def _told(model: Model, rule: Rule, batch: int) -> Mapping[str, str]:
-    """Return what the files say about the training that they do."""
-    scale, zero_point = model.scheme.activations[INPUT]
-    return {
-        "learns_by": next(key for key, kind in RULES.items() if isinstance(rule, kind)),
-        "settings": json.dumps(asdict(rule)),  # type: ignore[call-overload]
-        "batch": str(batch),
-        "runtime": RUNTIME,
-        "input_scale": repr(float(scale)),
-        "input_zero_point": str(zero_point),
-        "output_scale": repr(float(output_span(model, model.graph.output) / 1024)),
-    }

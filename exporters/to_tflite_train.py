@@ -1,13 +1,15 @@
 """Models that learn to TensorFlow Lite files: a training step for stock interpreters."""
 
-import numpy as np
+from collections.abc import Mapping
+from typing import Any
 
-from edgetrain.errors import ModelError
-from edgetrain.exporters.metadata import metadata
-from edgetrain.exporters.names import check_file_name
+import numpy as np
+from numpy.typing import NDArray
+
 from edgetrain.exporters.step_writing.program import (
-    chosen,
+    described,
     parameters,
+    prepared,
     write_inference,
     write_step,
 )
@@ -16,7 +18,9 @@ from edgetrain.exporters.tflite_training.emitter import TfliteEmitter
 from edgetrain.exporters.tflite_training.tensor import Tensor, constant, tensor
 from edgetrain.exporters.tflite_writing.file import File, Subgraph
 from edgetrain.model import FloatModel, Model
-from edgetrain.rules import MonoForward, Rule, configured
+from edgetrain.rules import Rule
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 def to_tflite_train(
@@ -62,46 +66,41 @@ def to_tflite_train(
         >>> list(to_tflite_train(model, "tiny", batch=4))
         ['tiny-train.tflite']
     """
-    check_file_name(name)
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
-    if not isinstance(model, Model):
-        raise ModelError("to_tflite_train needs an int8 model: quantize it first")
-    rule = chosen(configured(MonoForward() if rule is None else rule, batch=batch))
-    state = rule.init(model)
-    start = parameters(model, rule, state)
+    int8, rule = prepared(model, name, rule, batch)
+    state = rule.init(int8)
+    start = parameters(int8, rule, state)
     file = File()
     graphs = {key: Subgraph(file, key) for key in ("train", "infer", "save", "restore")}
     first = variables.initial(file, start)
     for graph in graphs.values():
         variables.once(graph, first)
-    step = TfliteEmitter(graphs["train"], batch)
-    write_step(step, model, rule, state, batch)
-    answer = TfliteEmitter(graphs["infer"], 1)
-    write_inference(answer, model, rule, state)
-    saved = {key: variables.read(graphs["save"], key, value) for key, value in start.items()}
-    given = {
-        key: tensor(graphs["restore"], key, value.dtype, value.shape)
-        for key, value in start.items()
-    }
+    step, answer = TfliteEmitter(graphs["train"], batch), TfliteEmitter(graphs["infer"], 1)
+    write_step(step, int8, rule, state, batch)
+    write_inference(answer, int8, rule, state)
+    _sign(graphs["train"], "train", step.inputs, step.outputs)
+    _sign(graphs["infer"], "infer", answer.inputs, answer.outputs)
+    _write_save(graphs["save"], start)
+    _write_restore(graphs["restore"], start)
+    return {f"{name}-train.tflite": file.finish(described(int8, name, rule, batch))}
+
+
+def _write_save(graph: Subgraph, start: Arrays) -> None:
+    """Let every variable leave."""
+    _sign(graph, "save", {}, {key: variables.read(graph, key, like) for key, like in start.items()})
+
+
+def _write_restore(graph: Subgraph, start: Arrays) -> None:
+    """Give every variable a value."""
+    given = {key: tensor(graph, key, like.dtype, like.shape) for key, like in start.items()}
     for key, value in given.items():
-        variables.assign(graphs["restore"], key, value)
-    done = constant(graphs["restore"], np.zeros(1, np.int32), np.int32)
-    ends: dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]] = {
-        "train": (step.inputs, step.outputs),
-        "infer": (answer.inputs, answer.outputs),
-        "save": ({}, saved),
-        "restore": (given, {"status": done}),
-    }
-    for key, (inputs, outputs) in ends.items():
-        _sign(file, key, graphs[key], inputs, outputs)
-    return {f"{name}-train.tflite": file.finish(metadata(model, name))}
+        variables.assign(graph, key, value)
+    _sign(graph, "restore", given, {"status": constant(graph, 0, np.int32)})
 
 
 def _sign(
-    file: File, key: str, graph: Subgraph, inputs: dict[str, Tensor], outputs: dict[str, Tensor]
+    graph: Subgraph, key: str, inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]
 ) -> None:
     """Make a signature of a subgraph."""
-    takes, gives = ({n: t.index for n, t in ends.items()} for ends in (inputs, outputs))
+    takes, gives = ({name: t.index for name, t in ends.items()} for ends in (inputs, outputs))
     graph.ends(list(takes.values()), list(gives.values()))
-    file.signature(key, graph.index, takes, gives)
+    graph.file.signature(key, graph.index, takes, gives)

@@ -8,16 +8,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.rounding import Int8, Ints
-from edgetrain.errors import BackendError, RuleError
-from edgetrain.exporters.step_writing.program import chosen, parameters, restored
+from edgetrain.errors import BackendError
+from edgetrain.exporters.step_writing.program import chosen, parameters, taken
 from edgetrain.exporters.to_onnx_train import RUNTIME, to_onnx_train
 from edgetrain.model import Model
 from edgetrain.parity import Stepper, Taken
 from edgetrain.rules import Rule, configured
 from edgetrain.state import State
-
-METRICS = ("loss", "saturated", "slope_")
-"""First letters of the numbers that a rule tells; a graph tells more."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -71,10 +68,7 @@ def stepper(model: Model, rule: Rule, batch: int, seed: int) -> Stepper:
         scalars = {"seed": np.array(seed, np.int64), "step": np.array(state.step, np.int64)}
         given = {"x": x, "y": y.astype(np.int32), **parameters(model, written, state), **scalars}
         found = train(given)
-        if found["status"]:
-            raise RuleError(f"labels must be in [0, {model.graph.output_size})")
         new = {name.removeprefix("next/"): value for name, value in found.items()}
-        metrics = {key: int(v) for key, v in found.items() if key.startswith(METRICS)}
-        return *restored(model, state, new), metrics
+        return taken(model, state, found, new)
 
     return take

@@ -1,22 +1,37 @@
 """Whole steps and whole inference, of every rule."""
 
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.blocks import select
-from edgetrain.errors import ModelError
+from edgetrain.errors import ModelError, RuleError
+from edgetrain.exporters.metadata import metadata
+from edgetrain.exporters.names import check_file_name
 from edgetrain.exporters.step_writing import blocks, goodness, gradient, input_labels
 from edgetrain.exporters.step_writing.answers import answer
 from edgetrain.exporters.step_writing.emitter import Emitter, Tensor
 from edgetrain.exporters.step_writing.learning import Learning
 from edgetrain.exporters.step_writing.network import Network
-from edgetrain.model import Model, Weights
-from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule, configured
+from edgetrain.graph import INPUT
+from edgetrain.model import FloatModel, Model, Weights
+from edgetrain.rules import (
+    RULES,
+    Backprop,
+    ForwardForward,
+    ForwardGradient,
+    Metrics,
+    MonoForward,
+    Rule,
+    configured,
+)
 from edgetrain.rules.forward_gradient import ERROR_CLIP
-from edgetrain.state import State
+from edgetrain.state import State, output_span
 
 
 def _forward_forward(learning: Learning, rule: ForwardForward, x: Tensor) -> None:
@@ -30,6 +45,9 @@ STEPS: Mapping[type, Callable[[Learning, Any, Tensor], None]] = {
     ForwardForward: _forward_forward,
 }
 """What writes the step of a rule, from the codes of a batch."""
+
+METRICS = ("loss", "saturated", "slope_")
+"""First letters of the numbers that a rule tells; a written step tells more."""
 
 
 def chosen(rule: Rule) -> Rule:
@@ -51,6 +69,43 @@ def chosen(rule: Rule) -> Rule:
             f"{type(rule).__name__}: use one of these"
         )
     return rule
+
+
+def prepared(
+    model: FloatModel | Model, name: str, rule: Rule | None, batch: int
+) -> tuple[Model, Rule]:
+    """Check what an exporter of training steps was given; return the model and the rule.
+
+    Args:
+        model: to train.
+        name: of the model.
+        rule: that trains it; None for Mono-Forward.
+        batch: samples of a step.
+
+    Raises:
+        ValueError: if the name is not one, or batch is not positive.
+        ModelError: if the model is a float one, or there is no such rule.
+    """
+    check_file_name(name)
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    if not isinstance(model, Model):
+        raise ModelError("a training step needs an int8 model: quantize it first")
+    return model, chosen(configured(MonoForward() if rule is None else rule, batch=batch))
+
+
+def described(model: Model, name: str, rule: Rule, batch: int) -> dict[str, str]:
+    """Return what a file says about its model and the training that it does."""
+    scale, zero_point = model.scheme.activations[INPUT]
+    return {
+        **metadata(model, name),
+        "learns_by": next(key for key, kind in RULES.items() if isinstance(rule, kind)),
+        "settings": json.dumps(asdict(rule)),  # type: ignore[call-overload]
+        "batch": str(batch),
+        "input_scale": repr(float(scale)),
+        "input_zero_point": str(zero_point),
+        "output_scale": repr(float(output_span(model, model.graph.output) / 2**LOGIT_BITS)),
+    }
 
 
 def parameters(model: Model, rule: Rule, state: State) -> dict[str, NDArray[Any]]:
@@ -77,21 +132,32 @@ def parameters(model: Model, rule: Rule, state: State) -> dict[str, NDArray[Any]
     return dict(sorted(found.items()))
 
 
-def restored(model: Model, state: State, values: Mapping[str, NDArray[Any]]) -> tuple[Model, State]:
-    """Return model and state with the values of `parameters`, which a step has changed.
+def taken(
+    model: Model, state: State, found: Mapping[str, NDArray[Any]],
+    values: Mapping[str, NDArray[Any]],
+) -> tuple[Model, State, Metrics]:  # fmt: skip
+    """Return what `Rule.step` would, of a step that a runtime has taken.
 
     Args:
         model: the network before.
         state: of the rule before.
-        values: by the names of `parameters`.
+        found: numbers that left the step: "status" and metrics.
+        values: new `parameters`, by their names.
+
+    Raises:
+        RuleError: if the status says that a label was out of range.
     """
+    numbers = {name: int(value.item()) for name, value in found.items() if value.size == 1}
+    if numbers["status"]:
+        raise RuleError(f"labels must be in [0, {model.graph.output_size}): nothing was learned")
     pairs = {
         name: Weights(*(values.get(f"node/{name}/{part}", old)
                         for part, old in weights._asdict().items()))
         for name, weights in model.params.items()
     }  # fmt: skip
     tensors = {name: values.get(f"state/{name}", old) for name, old in state.tensors.items()}
-    return model.replace_params(pairs), State(state.step + 1, tensors)
+    metrics = {name: value for name, value in numbers.items() if name.startswith(METRICS)}
+    return model.replace_params(pairs), State(state.step + 1, tensors), metrics
 
 
 def write_step(emit: Emitter, model: Model, rule: Rule, state: State, batch: int) -> None:

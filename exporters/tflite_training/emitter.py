@@ -15,7 +15,8 @@ from edgetrain.exporters.tflite_training import (
     updates,
     words,
 )
-from edgetrain.exporters.tflite_training.operations import concatenate, joined, select
+from edgetrain.exporters.tflite_training.elements import Elements
+from edgetrain.exporters.tflite_training.operations import concatenate
 from edgetrain.exporters.tflite_training.tensor import Operand, Tensor, constant, tensor
 from edgetrain.exporters.tflite_training.variables import assign, read
 from edgetrain.exporters.tflite_writing.file import Subgraph
@@ -23,7 +24,7 @@ from edgetrain.exporters.tflite_writing.file import Subgraph
 NEXT = "next/"
 
 
-class TfliteEmitter:
+class TfliteEmitter(Elements):
     """Appends operations to a subgraph; see `edgetrain.exporters.step_writing.emitter`.
 
     Args:
@@ -37,7 +38,8 @@ class TfliteEmitter:
     """
 
     def __init__(self, graph: Subgraph, batch: int) -> None:
-        self.graph, self.batch = graph, batch
+        super().__init__(graph)
+        self.batch = batch
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
         self.parameters: dict[str, Tensor] = {}
@@ -45,15 +47,19 @@ class TfliteEmitter:
 
     # what enters and leaves
     def samples(self, shape: Shape) -> Tensor:
+        """Declare ``x``."""
         return self._input("x", np.int8, (self.batch, *shape))
 
     def labels(self) -> Tensor:
+        """Declare ``y``."""
         return self._input("y", np.int32, (self.batch,))
 
     def targets(self, outputs: int) -> Tensor:
+        """Declare ``y`` of a regression."""
         return self._input("y", np.int32, (self.batch, outputs))
 
     def step_number(self) -> Tensor:
+        """Declare ``seed`` and ``step``."""
         self._input("seed", np.int32, (1,))
         return self._input("step", np.int32, (1,))
 
@@ -62,16 +68,19 @@ class TfliteEmitter:
         return self.inputs[name]
 
     def parameter(self, name: str, value: NDArray[Any]) -> Tensor:
+        """Read a variable."""
         self.parameters[name] = read(self.graph, name, value)
         return self.parameters[name]
 
     def output(self, name: str, value: Operand) -> None:
+        """Let a number leave; give a variable its next value."""
         variable = name.removeprefix(NEXT)
         if variable in self.parameters:
             if value is not self.parameters[variable]:
                 assign(self.graph, variable, value)
         elif name != "next/step":
-            self.outputs[name] = constant(self.graph, value, np.int32)
+            number = constant(self.graph, value, np.int32)
+            self.outputs[name] = number.cast(np.int64 if name == "loss" else np.int32)
 
     # namesakes
     dense_acc = staticmethod(layers.dense_acc)
@@ -105,12 +114,15 @@ class TfliteEmitter:
     momentum = staticmethod(updates.momentum)
 
     def codes(self, x: Tensor) -> Tensor:
+        """Read int8 codes as integers."""
         return x.cast(np.int32)
 
     def as_codes(self, x: Tensor) -> Tensor:
+        """Read integers as int8 codes."""
         return x.cast(np.int8)
 
     def opened(self, y: Tensor, low: int, high: int | None) -> Tensor:
+        """Say where codes are within limits: 1 or 0."""
         wide = y.cast(np.int32)
         inside = wide.greater(low)
         if high is not None:
@@ -119,6 +131,7 @@ class TfliteEmitter:
 
     # randomness
     def _keys(self, streams: Sequence[Stream]) -> list[randomness.Key]:
+        """Derive the keys of streams; those of one number share their first half."""
         seed = self.inputs["seed"].bits_as(np.uint32)
         for stream in streams:
             if stream.number not in self._bases:
@@ -129,123 +142,14 @@ class TfliteEmitter:
         return randomness.stream_keys(bases, tensors, purposes)
 
     def random_octets(self, streams: Sequence[tuple[Stream, int]]) -> Sequence[Tensor]:
+        """Draw the bytes of all streams together."""
         keys = self._keys([stream for stream, _ in streams])
         return randomness.random_octets(keys, [count for _, count in streams])
 
     def random_signs(self, stream: Stream, rows: int, columns: int) -> Tensor:
+        """Draw the signs of a stream."""
         return randomness.random_signs(*self._keys([stream]), rows, columns)
 
     def random_below(self, stream: Stream, bounds: Tensor) -> Tensor:
+        """Draw numbers below bounds."""
         return randomness.random_below(*self._keys([stream]), bounds)
-
-    # integers
-    def _alike(self, a: Operand, b: Operand) -> tuple[Tensor, Tensor]:
-        """Return two operands as int32, or as int64 if one of them is."""
-        given = [value for value in (a, b) if isinstance(value, Tensor)]
-        kind = np.int64 if any(value.dtype == np.int64 for value in given) else np.int32
-        first, second = (constant(self.graph, value, kind).cast(kind) for value in (a, b))
-        return first, second
-
-    def plus(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first + second
-
-    def minus(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first - second
-
-    def times(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first * second
-
-    def divide(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        if first.dtype == np.int64 and isinstance(b, int):
-            return words.divide(first, b)
-        return first // second
-
-    def floor_divide(self, a: Operand, b: Operand) -> Tensor:
-        return self.divide(a, b)
-
-    def clip(self, a: Tensor, low: int, high: int) -> Tensor:
-        return a.clip(low, high).cast(np.int32)
-
-    def minimum(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first.minimum(second)
-
-    def maximum(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first.maximum(second)
-
-    def less(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first.less(second)
-
-    def equal(self, a: Operand, b: Operand) -> Tensor:
-        first, second = self._alike(a, b)
-        return first.equal(second)
-
-    def shift_right(self, a: Tensor, bits: Operand) -> Tensor:
-        return a.cast(np.int32) >> bits
-
-    def sign(self, a: Tensor) -> Tensor:
-        return a.clip(-1, 1).cast(np.int32)
-
-    def both(self, a: Tensor, b: Tensor) -> Tensor:
-        shape = np.broadcast_shapes(a.shape, b.shape)
-        return a.made("LOGICAL_AND", [b], shape, "LogicalAndOptions")
-
-    def every(self, condition: Tensor) -> Tensor:
-        return condition.all()
-
-    def choose(self, condition: Tensor, a: Operand, b: Operand) -> Tensor:
-        given = [value for value in (a, b) if isinstance(value, Tensor)]
-        kind = given[0].dtype if given else np.dtype(np.int32)
-        return select(condition, constant(self.graph, a, kind), constant(self.graph, b, kind))
-
-    # shapes
-    def reshape(self, x: Tensor, shape: Shape) -> Tensor:
-        return x.reshape(*shape)
-
-    def spread(self, x: Tensor, shape: Shape) -> Tensor:
-        return x.reshape(x.shape[0], 1, 1, -1).spread(*shape)
-
-    def total(self, x: Tensor, axis: int | None = None) -> Tensor:
-        if axis is None:
-            return x.cast(np.int64).reshape(-1).sum(0, keep=True)
-        return x.sum(axis)
-
-    def running_total(self, x: Tensor) -> Tensor:
-        triangle = np.triu(np.ones((x.shape[-1],) * 2, np.int32)).T
-        return (x.reshape(-1, 1, x.shape[-1]) * triangle).sum(2)
-
-    def pick(self, x: Tensor, index: Tensor) -> Tensor:
-        return (x * losses.one_hot(index, x.shape[1])).sum(1)
-
-    def place(self, values: Tensor, index: Tensor, width: int) -> Tensor:
-        return losses.one_hot(index, width) * values.reshape(-1, 1)
-
-    def best(self, x: Tensor) -> Tensor:
-        return x.argmax(1)
-
-    def stack(self, numbers: Sequence[Operand]) -> Tensor:
-        return joined(self.graph, numbers, np.int32)
-
-    def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
-        return concatenate(parts, axis)
-
-    def cut(self, x: Tensor, start: int, stop: int, axis: int) -> Tensor:
-        return x.cut(start, stop, axis)
-
-    def item(self, x: Tensor, *index: int) -> Tensor:
-        return x.reshape(-1).gather(np.array([np.ravel_multi_index(index, x.shape)]))
-
-    def column(self, x: Tensor, rows: Sequence[int], column: int) -> Tensor:
-        return x.reshape(-1).gather(np.array(rows) * x.shape[1] + column)
-
-    def with_rows(self, x: Tensor, rows: Sequence[int], columns: Sequence[Tensor]) -> Tensor:
-        new = concatenate([values.reshape(-1, 1) for values in columns], 1)
-        source = np.arange(x.shape[0])
-        source[list(rows)] = x.shape[0] + np.arange(len(rows))
-        return concatenate([x, new], 0).gather(source)

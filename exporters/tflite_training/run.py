@@ -8,8 +8,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.rounding import Int8, Ints
-from edgetrain.errors import RuleError
-from edgetrain.exporters.step_writing.program import restored
+from edgetrain.exporters.step_writing.program import taken
 from edgetrain.exporters.to_tflite_train import to_tflite_train
 from edgetrain.model import Model
 from edgetrain.parity import Stepper, Taken
@@ -17,9 +16,6 @@ from edgetrain.rules import Rule
 from edgetrain.state import State
 
 SIGNATURES = ("train", "infer", "save", "restore")
-METRICS = ("loss", "saturated", "slope_")
-"""First letters of the numbers that a rule tells; a file tells more."""
-
 Runner = Callable[..., Mapping[str, NDArray[Any]]]
 
 
@@ -80,9 +76,6 @@ def calling(calls: Mapping[str, Runner], seed: int) -> Stepper:
     def take(model: Model, state: State, x: Int8, y: Ints) -> Taken:
         when = {"seed": number(seed), "step": number(state.step)}
         found = calls["train"](x=x, y=y.astype(np.int32), **when)
-        if found["status"][0]:
-            raise RuleError(f"labels must be in [0, {model.graph.output_size}), got {y}")
-        metrics = {k: int(v[0]) for k, v in found.items() if k.startswith(METRICS)}
-        return *restored(model, state, calls["save"]()), metrics
+        return taken(model, state, found, calls["save"]())
 
     return take
