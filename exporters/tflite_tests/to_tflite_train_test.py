@@ -1,15 +1,16 @@
 """What a training file promises besides its bits: variables, status, and nothing real in it."""
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from edgetrain import exporters, fixed
 from edgetrain.architectures import mlp
-from edgetrain.errors import ModelError, RuleError
+from edgetrain.errors import BackendError, ModelError, RuleError
 from edgetrain.exporters.step_writing.program import parameters
 from edgetrain.exporters.tflite_tests.training_interpreters import KERNELS, load
-from edgetrain.exporters.tflite_training.run import SIGNATURES, number, stepper
+from edgetrain.exporters.tflite_training.run import number, runners, stepper
 from edgetrain.exporters.to_tflite_train import to_tflite_train
 from edgetrain.parity import synthetic
 from edgetrain.quantize import quantize
@@ -34,7 +35,7 @@ def content(model):
 
 @pytest.fixture(params=KERNELS)
 def calls(content, request):
-    return load(content, request.param, SIGNATURES)
+    return load(content, request.param)
 
 
 def train(calls, x, y, step=0):
@@ -97,7 +98,7 @@ def test_nothing_in_the_file_is_real(content):
     read = schema.ModelT.InitFromPackedBuf(content, 0)
     found = {g.name.decode(): {t.type for t in g.tensors} for g in read.subgraphs}
 
-    assert found.keys() == {*SIGNATURES, "initialize"}
+    assert found.keys() == {"train", "infer", "save", "restore", "initialize"}
     assert {kinds.INT8, kinds.INT32} <= found["train"]
     assert not any(real & types for types in found.values())
 
@@ -117,6 +118,15 @@ def test_the_stepper_takes_the_steps_of_the_rule(model):
     found = stepper(model, RULE, BATCH, 3, "BUILTIN_REF")(model, state, x, y)
 
     assert found[2] == RULE.step(model, state, x, y, fixed, 3)[2]
+
+
+def test_an_interpreter_without_an_operator_says_so(content):
+    newer = schema.ModelT.InitFromPackedBuf(content, 0)
+    newer.operatorCodes[0].version = 99
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(newer.Pack(builder), b"TFL3")
+    with pytest.raises(BackendError, match=r"needs tflite-runtime 2\.14 or LiteRT"):
+        runners(bytes(builder.Output()))
 
 
 def test_bad_input(model):

@@ -1,10 +1,9 @@
 """Run training files, and single operations, with every kind of kernels that is here."""
 
-import importlib
-
 import numpy as np
 
 from edgetrain.exporters.tflite_tests.interpreters import _missing
+from edgetrain.exporters.tflite_training.run import runners
 from edgetrain.exporters.tflite_training.tensor import tensor
 from edgetrain.exporters.tflite_writing.file import File, Subgraph
 
@@ -14,15 +13,10 @@ KERNELS = [f"{package}/{resolver}" for package in PACKAGES for resolver in RESOL
 """Package and kind of its kernels."""
 
 
-def load(content, kernels, signatures):
+def load(content, kernels):
     """Return what calls each signature of a file."""
     package, resolver = kernels.split("/")
-    lite = importlib.import_module(f"{package}.interpreter")
-    kind = getattr(lite.OpResolverType, resolver)
-    found = lite.Interpreter(
-        model_content=content, experimental_op_resolver_type=kind, num_threads=1
-    )
-    return {name: found.get_signature_runner(name) for name in signatures}
+    return runners(content, resolver, package)
 
 
 def check(operation, wanted, *arrays):
@@ -39,7 +33,7 @@ def check(operation, wanted, *arrays):
     file.signature("main", graph.index, *ends)
     content = file.finish({"edgetrain": "test"})
     for kernels in KERNELS:
-        found = load(content, kernels, ["main"])["main"](**dict(zip(inputs, arrays, strict=True)))
+        found = load(content, kernels)["main"](**dict(zip(inputs, arrays, strict=True)))
         for (name, declared), right in zip(outputs.items(), wanted, strict=True):
             assert (found[name].shape, found[name].dtype) == (declared.shape, declared.dtype)
             right = np.asarray(right).reshape(declared.shape)

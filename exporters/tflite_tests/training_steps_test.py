@@ -7,7 +7,7 @@ from edgetrain import fixed
 from edgetrain.architectures import Builder, cnn, ds_cnn, mlp, resnet8
 from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.tflite_tests.training_interpreters import KERNELS, load
-from edgetrain.exporters.tflite_training.run import SIGNATURES, calling
+from edgetrain.exporters.tflite_training.run import calling
 from edgetrain.exporters.to_tflite_train import to_tflite_train
 from edgetrain.graph import Node
 from edgetrain.parity import compare, synthetic
@@ -75,7 +75,7 @@ def agrees(model, rule, kernels, steps=4, batch=3):
     """Assert that all steps, and the prediction behind them, are those of the rule."""
     rule = configured(rule, batch=batch)
     (content,) = to_tflite_train(model, rule=rule, batch=batch).values()
-    calls = load(content, kernels, SIGNATURES)
+    calls = load(content, kernels)
     step = calling(calls, SEED)
     last = []
 

@@ -1,13 +1,14 @@
 """Take the steps of a file that trains itself, in LiteRT on this computer."""
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.rounding import Int8, Ints
+from edgetrain.errors import BackendError
 from edgetrain.exporters.step_writing.program import taken
 from edgetrain.exporters.to_tflite_train import to_tflite_train
 from edgetrain.model import Model
@@ -15,25 +16,37 @@ from edgetrain.parity import Stepper, Taken
 from edgetrain.rules import Rule
 from edgetrain.state import State
 
-SIGNATURES = ("train", "infer", "save", "restore")
 Runner = Callable[..., Mapping[str, NDArray[Any]]]
 
 
-def runners(contents: bytes, kernels: str = "BUILTIN") -> dict[str, Runner]:
-    """Load a file of `to_tflite_train` in an interpreter with one thread.
+def runners(
+    contents: bytes, kernels: str = "BUILTIN", package: str = "ai_edge_litert"
+) -> dict[str, Runner]:
+    """Load a file in an interpreter with one thread.
 
     Args:
         contents: of the file.
         kernels: name of an `OpResolverType`.
+        package: of the interpreter: "ai_edge_litert", or "tflite_runtime", the older one.
 
     Returns:
         What calls each signature, by its name: arrays by name in and out.
+
+    Raises:
+        BackendError: if the interpreter lacks an operator; it says which have all.
     """
-    loaded = Interpreter(
-        model_content=contents, num_threads=1,
-        experimental_op_resolver_type=OpResolverType[kernels],
-    )  # fmt: skip
-    return {name: loaded.get_signature_runner(name) for name in SIGNATURES}
+    lite = import_module(f"{package}.interpreter")
+    kind = lite.OpResolverType[kernels]
+    try:
+        loaded = lite.Interpreter(
+            model_content=contents, experimental_op_resolver_type=kind, num_threads=1
+        )
+        return {name: loaded.get_signature_runner(name) for name in loaded.get_signature_list()}
+    except (RuntimeError, ValueError) as error:
+        raise BackendError(
+            f"this interpreter of {package} cannot run the file, which needs tflite-runtime 2.14 "
+            f"or LiteRT: {error}"
+        ) from error
 
 
 def number(value: int) -> NDArray[np.int32]:
