@@ -54,6 +54,28 @@ def test_a_name_of_ones_own(report, folder, foreign, format_):
     assert (folder / "deep" / "er" / f"mine.{format_}").stat().st_size == found["bytes"]
 
 
+@pytest.mark.parametrize("trains", exporters.STEPPERS)
+def test_files_that_learn(report, edgetrain, folder, model, trains):
+    pytest.importorskip(FORMATS[trains.removesuffix("_train")])
+    name = trains.replace("_", "-")
+    found = report("export", model, "--to", name, "-o", trains, "--name", "net", "--rule",
+                   "forward-gradient", "--space", "weight", "--batch", "4")  # fmt: skip
+    assert found["bytes"] == sum(p.stat().st_size for p in (folder / trains).iterdir())
+    options = ("--rule", "forward-gradient", "--space", "weight", "--steps", "3")
+    rows = report("parity", model, *options, "--backends", f"numpy,{name}")["backends"]
+    assert [row["steps_equal"] for row in rows] == [3, 3]
+
+    for wrong, words in (
+        (("--package", "cmake"), f"package is no option of the format {trains}"),
+        (("--schedule", "linear"), "needs --steps"),
+        (("--rule", "magic"), "--rule must be one of"),
+    ):
+        code, _, err = edgetrain("export", model, "--to", name, "-o", "no", *wrong)
+        assert code == 1
+        assert words in err
+    assert not (folder / "no").exists()
+
+
 def test_c_that_learns(report, folder, model):
     found = report("export", model, "--to", "c", "-o", "firmware", "--name", "net", "--rule",
                    "backprop", "--batch", "4", "--train", "2")  # fmt: skip

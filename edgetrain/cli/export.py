@@ -94,7 +94,7 @@ def export(
         {"files": [str(output / file) for file in files], "bytes": sum(map(len, files.values()))},
         json,
     )
-    if isinstance(network, Model) and network.heads:
+    if isinstance(network, Model) and network.heads and format_ not in TRAINS:
         note("the heads of early blocks stay behind: they are for training, not for inference")
 
 
