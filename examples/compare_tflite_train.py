@@ -79,7 +79,7 @@ def row(package: str, task: Task, rule: Rule, name: str) -> str:
 
 def main() -> None:
     rows = [
-        "| interpreter | network | rule | ms a step | ms an inference | KB | steps equal to NumPy |",
+        "| interpreter | network | rule | ms a step | ms an inference | KB | equal to NumPy |",
         "|---|---|---|---|---|---|---|",
     ]
     for package in filter(find_spec, PACKAGES):

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetrain.arithmetic.rounding import INT32_MAX
+from edgetrain.errors import RuleError
 from edgetrain.exporters.step_writing.program import (
     described,
     parameters,
@@ -19,8 +21,11 @@ from edgetrain.exporters.tflite_training.tensor import Tensor, constant, tensor
 from edgetrain.exporters.tflite_writing.file import File, Subgraph
 from edgetrain.model import FloatModel, Model
 from edgetrain.rules import Rule
+from edgetrain.settings import FULL_RATE
 
 Arrays = Mapping[str, NDArray[Any]]
+MOST_STEPS = INT32_MAX // FULL_RATE
+"""Of a linear schedule: its rate is computed in int32."""
 
 
 def to_tflite_train(
@@ -57,7 +62,7 @@ def to_tflite_train(
     Raises:
         ValueError: if the name is not one, or batch is not positive.
         ModelError: if the model is a float one.
-        RuleError: if the rule cannot train it; it names the node.
+        RuleError: if the rule cannot train it, it names the node; or its schedule is too long.
 
     Example:
         >>> from edgetrain.architectures import mlp
@@ -67,6 +72,11 @@ def to_tflite_train(
         ['tiny-train.tflite']
     """
     int8, rule = prepared(model, name, rule, batch)
+    if rule.settings.schedule == "linear" and rule.settings.steps > MOST_STEPS:
+        raise RuleError(
+            f"a linear schedule in TensorFlow Lite may have {MOST_STEPS} steps, got "
+            f"{rule.settings.steps}: use the schedule 'steps'"
+        )
     state = rule.init(int8)
     start = parameters(int8, rule, state)
     file = File()

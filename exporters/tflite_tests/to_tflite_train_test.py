@@ -138,3 +138,6 @@ def test_bad_input(model):
         to_tflite_train(model, "a/b")
     with pytest.raises(RuleError, match="batch of at most"):
         to_tflite_train(model, batch=10**6)
+    endless = MonoForward(settings=Settings(schedule="linear", steps=2**23))
+    with pytest.raises(RuleError, match="may have 8388607 steps, got 8388608"):
+        to_tflite_train(model, rule=endless)

@@ -8,7 +8,7 @@ from edgetrain.exporters.tflite_training.tensor import tensor
 from edgetrain.exporters.tflite_writing.file import File, Subgraph
 
 PACKAGES = [p for p in ("ai_edge_litert", "tflite_runtime") if not _missing(p)]
-RESOLVERS = ("BUILTIN", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF")
+RESOLVERS = ("AUTO", "BUILTIN", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF")
 KERNELS = [f"{package}/{resolver}" for package in PACKAGES for resolver in RESOLVERS]
 """Package and kind of its kernels."""
 

@@ -182,7 +182,8 @@ class Tensor:
             values: the options.
         """
         inputs = [self, *(constant(self.graph, other, np.int32) for other in others)]
-        result = tensor(self.graph, op.lower(), dtype or self.dtype, shape)
+        kind = self.dtype if dtype is None else dtype
+        result = tensor(self.graph, op.lower(), kind, shape)
         indices = [value.index for value in inputs]
         self.graph.operator(op, version, indices, [result.index], options, **values)
         return result
@@ -221,18 +222,18 @@ def constant(graph: Subgraph, value: Operand, dtype: DTypeLike) -> Tensor:
         return value
     data = np.array([value] if isinstance(value, int) else value).astype(dtype)
     key = (data.tobytes(), data.shape, data.dtype)
-    if key not in graph.constants:
-        graph.constants[key] = tensor(graph, "constant", dtype, data.shape, data)
-    found: Tensor = graph.constants[key]
+    if key not in graph.known:
+        graph.known[key] = tensor(graph, "constant", dtype, data.shape, data)
+    found: Tensor = graph.known[key]
     return found
 
 
 def full(like: Tensor, value: int) -> Tensor:
     """Return a tensor of one number, with the shape and type of another."""
     graph, key = like.graph, (value, like.shape, like.dtype)
-    if key not in graph.constants:
+    if key not in graph.known:
         number = constant(graph, np.array(value), like.dtype)
         shape = constant(graph, np.array(like.shape), np.int32)
-        graph.constants[key] = shape.made("FILL", [number], like.shape, "FillOptions", like.dtype)
-    found: Tensor = graph.constants[key]
+        graph.known[key] = shape.made("FILL", [number], like.shape, "FillOptions", like.dtype)
+    found: Tensor = graph.known[key]
     return found

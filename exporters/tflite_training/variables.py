@@ -13,12 +13,12 @@ from edgetrain.exporters.tflite_writing.file import File, Subgraph
 def _handle(graph: Subgraph, name: str) -> int:
     """Return the tensor that stands for a variable."""
     key = ("variable", name)
-    if key not in graph.constants:
+    if key not in graph.known:
         handle = graph.tensor(f"handle/{name}", None, ())
         options = {"container": "", "sharedName": name}
         graph.operator("VAR_HANDLE", 1, [], [handle], "VarHandleOptions", **options)
-        graph.constants[key] = handle
-    found: int = graph.constants[key]
+        graph.known[key] = handle
+    found: int = graph.known[key]
     return found
 
 

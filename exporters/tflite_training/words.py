@@ -119,11 +119,6 @@ def _directions(shift: Operand) -> tuple[NDArray[np.int64], Operand]:
     return np.maximum(known, 0), np.maximum(-known, 0)
 
 
-def saturate(value: Tensor, low: int = INT8_MIN, high: int = INT8_MAX) -> Tensor:
-    """Clip int32 or int64 to [low, high] and store as int8."""
-    return value.clip(low, high).cast(np.int8)
-
-
 def requantize(
     acc: Tensor, multiplier: Any, shift: Any, zero_point: int = 0, low: int = INT8_MIN,
     high: int = INT8_MAX,

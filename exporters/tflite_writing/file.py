@@ -105,7 +105,7 @@ class Subgraph:
     Attributes:
         file: that it belongs to.
         index: of the subgraph in the file.
-        constants: what whoever writes the graph has in it already and may use again.
+        known: what is in the graph already and may be used again, by keys of who writes it.
     """
 
     def __init__(self, file: File, name: str) -> None:
@@ -113,7 +113,7 @@ class Subgraph:
         self._graph.name, self._graph.tensors, self._graph.operators = name, [], []
         self._graph.inputs, self._graph.outputs = [], []
         self.file, self.index = file, file.add(self._graph)
-        self.constants: dict[Any, Any] = {}
+        self.known: dict[Any, Any] = {}
 
     def tensor(
         self, name: str, dtype: DTypeLike, shape: Sequence[int], data: NDArray[Any] | None = None,
