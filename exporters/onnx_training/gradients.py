@@ -4,12 +4,13 @@ The weight gradient of a convolution is a convolution too: of the inputs, channe
 with the errors as filters that are as far apart as the stride.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.layers import Window
+from edgetrain.arithmetic.layers import ACTIVATION_RANGE, Window
 from edgetrain.exporters.onnx_training.graph import OFFSET, Value
 from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8
 from edgetrain.exporters.onnx_training.layers import rounding
@@ -79,7 +80,13 @@ class Gradients(Updates):
         """Append `fixed.dense_grad_w`."""
         turned = self.turned(self.as_codes(e), (1, 0))
         shape = (e.shape[1], x.shape[1])
-        return self.product(turned, x, 0, x_zero_point, shape=shape)
+        return self._reaching(self.product(turned, x, 0, x_zero_point, shape=shape), e)
+
+    def _reaching(self, acc: Value, e: Value) -> Value:
+        """Note how large a weight gradient can be: a sum over samples and pixels."""
+        terms = math.prod(e.shape) // e.shape[1]
+        self.reaches[acc.name] = terms * ERROR_MAX * ACTIVATION_RANGE
+        return acc
 
     def grad_b(self, e: Value) -> Value:
         """Sum an error up over all but its channels."""
@@ -88,6 +95,9 @@ class Gradients(Updates):
 
     def conv2d_grad_w(self, x: Value, e: Value, x_zero_point: int, window: Window) -> Value:
         """Append `fixed.conv2d_grad_w`."""
+        return self._reaching(self._conv2d_grad_w(x, e, x_zero_point, window), e)
+
+    def _conv2d_grad_w(self, x: Value, e: Value, x_zero_point: int, window: Window) -> Value:
         groups, inputs, n = window.groups, x.shape[1], e.shape[1]
         errors = self.as_codes(e)
         if window.kernel == window.stride == (1, 1) and groups == 1 and not any(window.padding):

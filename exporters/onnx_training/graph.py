@@ -47,6 +47,9 @@ class Book:
 
     Args:
         batch: samples, or FREE.
+
+    Attributes:
+        reaches: largest magnitude of those values of which it is known, by name.
     """
 
     def __init__(self, batch: int = FREE) -> None:
@@ -54,6 +57,7 @@ class Book:
         self.write = Writer("n")
         self.inputs: list[End] = []
         self.outputs: list[End] = []
+        self.reaches: dict[str, int] = {}
         self._made: dict[tuple[Any, ...], tuple[str, ...]] = {}
 
     def op(self, op: str, *operands: Operand, dtype: Any, shape: Shape, **attributes: Any) -> Value:

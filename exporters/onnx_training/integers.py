@@ -13,6 +13,10 @@ INT32, INT64, UINT8, UINT32, UINT64, BOOL = map(
 )
 NO_AXES = np.zeros(0, np.int64)
 _MIDDLE = 1 << 30
+CONSTANT = {
+    "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide,
+    "Min": np.minimum, "Max": np.maximum,
+}  # fmt: skip
 
 
 def broadcast(*shapes: Shape) -> Shape:
@@ -43,8 +47,11 @@ class Integers(Book):
         return same, dtype, broadcast(*(np.shape(o) if not isinstance(o, Value) else o.shape
                                         for o in same))  # fmt: skip
 
-    def _apply(self, op: str, *operands: Operand) -> Value:
+    def _apply(self, op: str, *operands: Operand) -> Any:
+        """Append an operation, or compute it of constants."""
         same, dtype, shape = self.numbers(*operands)
+        if not any(isinstance(operand, Value) for operand in same):
+            return CONSTANT[op](*(np.asarray(o, np.int64) for o in operands))
         return self.op(op, *same, dtype=dtype, shape=shape)
 
     def plus(self, a: Operand, b: Operand) -> Value:

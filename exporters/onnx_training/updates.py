@@ -1,5 +1,6 @@
 """Updates: step lengths, stochastic rounding, biases and momentum."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,13 +14,15 @@ from edgetrain.arithmetic.updates import (
     MASTER_MIN,
     UPDATE_SHIFT,
 )
-from edgetrain.exporters.onnx_training.graph import Operand, Value
-from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT64
+from edgetrain.exporters.onnx_training.graph import OFFSET, Operand, Value
+from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8, UINT32, UINT64
 from edgetrain.exporters.onnx_training.randomness import Randomness
 from edgetrain.exporters.step_writing.emitter import Rate
 from edgetrain.state import RATE_BITS, rate_multiplier
 
 _POSITIVE = 1 << 62
+LEAST_LOW_BITS = 9
+"""With fewer, int32 does not hold a step of 128 with all its fraction bits."""
 MOST_LEFT = 23
 """Shifts further left give a step length that saturates anyway."""
 
@@ -94,13 +97,18 @@ class Updates(Randomness):
         vector = self.stack(numbers)
         return self.op("Gather", vector, places, dtype=vector.dtype, shape=places.shape)
 
+    def _factor(self, multiplier: Any, acc: Value) -> Any:
+        """Return step lengths that broadcast over weights."""
+        long = (acc.shape[0], *[1] * (len(acc.shape) - 1))
+        if isinstance(multiplier, Value):
+            return self.shaped(multiplier, long)
+        return multiplier.reshape(long)
+
     def _steps(
         self, acc: Value, multiplier: Any, octets: Value, shift: int, size: int
     ) -> tuple[Value, Value]:
         """Append stochastic steps, clipped to a signed size, and how many were cut off."""
-        long = (acc.shape[0], *[1] * (len(acc.shape) - 1))
-        factor = self.shaped(multiplier, long) if isinstance(multiplier, Value) else (
-            multiplier.reshape(long))  # fmt: skip
+        factor = self._factor(multiplier, acc)
         product = self.times(self.cast(acc, INT64), self.as_type(factor, INT64))
         fractions = self.times(self.cast(octets, INT64), 1 << shift - 8)
         nudge = _POSITIVE + (1 << shift - 9)
@@ -108,9 +116,43 @@ class Updates(Randomness):
         steps = self.minus(self.shift64(positive, shift), _POSITIVE >> shift)
         limits = np.int64(-size), np.int64(size - 1)
         clipped = self.op("Clip", steps, *limits, dtype=INT64, shape=steps.shape)
-        kept = self.total(self.choose(self.equal(steps, clipped), 1, 0))
-        cut = self.minus(int(np.prod(acc.shape)), kept)
-        return self.cast(clipped, INT32), cut
+        return self.cast(clipped, INT32), self._count(steps, clipped)
+
+    def _count(self, steps: Value, clipped: Value) -> Value:
+        """Append how many steps were cut off: a product of matrices counts fastest."""
+        same = self.cast(self.equal(steps, clipped), UINT8)
+        size, rows = math.prod(same.shape), same.shape[0]
+        table = self.shaped(same, (rows, size // rows))
+        ones = np.full((1, rows), OFFSET + 1, np.uint8)
+        kept = self.product(ones, table, 0, -OFFSET, shape=(1, size // rows))
+        return self.minus(size, self.total(kept))
+
+    def _narrow_steps(
+        self, acc: Value, multiplier: Any, octets: Value, low_bits: int
+    ) -> tuple[Value, Value]:
+        """Append `_steps` for int8 weights in int32, for sums that low_bits fit above.
+
+        The step length is ``high * 2**low_bits + low``; steps keep ``32 - low_bits`` fraction
+        bits. Sums whose steps saturate anyway are cut so that no product leaves int32.
+        """
+        factor, unit = self._factor(multiplier, acc), 1 << low_bits
+        high = self.divide(factor, unit)
+        low = self.minus(factor, self.times(high, unit))
+        most = self.divide(1 << 30, self.maximum(high, 1))
+        acc = self.minimum(self.maximum(acc, self.minus(0, most)), most)
+        bias = (1 << 23) - (1 << 31)
+        below = self.unsigned_shift(self.plus(self.times(acc, low), bias), low_bits)
+        scaled = self.plus(self.times(acc, high), below)
+        drawn = self.times(self.cast(octets, INT32), 1 << 24 - low_bits)
+        shaken = self.plus(scaled, self.minus(drawn, 1 << 31 - low_bits))
+        end = 1 << 39 - low_bits
+        clipped = self.clip(shaken, -end, end - 1)
+        high_bits = self.op(
+            "BitShift", self.cast(clipped, UINT32), np.uint32(32 - low_bits), dtype=UINT32,
+            shape=acc.shape, direction="RIGHT",
+        )  # fmt: skip
+        steps = self.cast(self.cast(high_bits, np.int8), INT32)
+        return steps, self._count(shaken, clipped)
 
     def _octets(self, octets: Value, shape: tuple[int, ...]) -> Value:
         """Give octets the shape of weights."""
@@ -123,8 +165,12 @@ class Updates(Randomness):
         self, w: Value, acc: Value, multiplier: Any, octets: Value
     ) -> tuple[Value, Value]:
         """Append `fixed.update_int8`."""
-        drawn = self._octets(octets, acc.shape)
-        steps, cut = self._steps(acc, multiplier, drawn, UPDATE_SHIFT, 128)
+        drawn, reach = self._octets(octets, acc.shape), self.reaches.get(acc.name, INT32_MAX)
+        low_bits = (((1 << 31) - (1 << 23)) // reach).bit_length() - 1
+        if low_bits >= LEAST_LOW_BITS:
+            steps, cut = self._narrow_steps(acc, multiplier, drawn, low_bits)
+        else:
+            steps, cut = self._steps(acc, multiplier, drawn, UPDATE_SHIFT, 128)
         new = self.clip(self.minus(self.codes(w), steps), -WEIGHT_MAX, WEIGHT_MAX)
         return self.cast(new, np.int8), cut
 
