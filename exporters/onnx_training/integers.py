@@ -222,7 +222,7 @@ class Integers(Book):
         if not any(isinstance(part, Value) for part in parts):
             return np.concatenate(same, axis)
         dtype: np.dtype = next(part.dtype for part in parts if isinstance(part, Value))
-        if dtype not in (UINT8, UINT32, BOOL):
+        if dtype in (INT32, INT64):
             same, dtype, _ = self.numbers(*parts)
         shapes = [part.shape for part in same]
         long = sum(shape[axis] for shape in shapes)
@@ -236,6 +236,13 @@ class Integers(Book):
         ends = (np.array([end], np.int64) for end in (start, stop, axis))
         shape = (*x.shape[:axis], stop - start, *x.shape[axis + 1 :])
         return x if shape == x.shape else self.op("Slice", x, *ends, dtype=x.dtype, shape=shape)
+
+    def parted(self, x: Value, sizes: Sequence[int]) -> Sequence[Value]:
+        """Append what takes vectors that lie one behind the other apart."""
+        if len(sizes) == 1:
+            return [x]
+        names = self.several("Split", x, np.array(sizes, np.int64), count=len(sizes))
+        return [Value(name, x.dtype, (int(n),)) for name, n in zip(names, sizes, strict=True)]
 
     def item(self, x: Value, *index: int) -> Value:
         """Take one element."""

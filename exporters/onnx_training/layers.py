@@ -75,14 +75,20 @@ class Layers(Integers):
         """Append `edgetrain.arithmetic.rounding.rescale`, with an origin to be taken off."""
         last = (1, -1, *[1] * (len(acc.shape) - 2))
         parts = rounding(multiplier, shift)
-        factor, up, down, bits, origin = (
-            part[0] if (part == part[0]).all() else part.reshape(last) for part in parts
+        factor, up, away, bits, origin = (
+            part[0] if (part == part[0]).all() else part.reshape(last)
+            for part in parts._replace(down=parts.up - parts.down)
         )
         product = self.op(
             "Mul", self.cast(acc, INT64), factor, dtype=INT64,
             shape=broadcast(acc.shape, np.shape(factor)),
         )  # fmt: skip
-        nudge = self.op("Where", self.less(acc, 0), down, up, dtype=INT64, shape=product.shape)
+        negative = self.less(acc, 0)
+        if np.ndim(up) and not np.ndim(away):  # two arrays to choose from cost ten times as much
+            down = self.op("Where", negative, -away, np.int64(0), dtype=INT64, shape=product.shape)
+            nudge = self.plus(down, up)
+        else:
+            nudge = self.op("Where", negative, up - away, up, dtype=INT64, shape=product.shape)
         positive = self.cast(self.plus(product, nudge), UINT64)
         shifted = self.op("BitShift", positive, bits, dtype=UINT64, shape=product.shape,
                           direction="RIGHT")  # fmt: skip

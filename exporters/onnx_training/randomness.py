@@ -77,14 +77,13 @@ class Randomness(Losses):
 
     def _words(self, streams: Sequence[Stream], counts: Sequence[int]) -> Value:
         """Append the words of streams, one behind the other: uint32 (sum of counts,)."""
-        keys = self._keys(streams)
-        if len(streams) > 1:
-            places = np.repeat(np.arange(len(streams)), counts).astype(np.int32)
-            keys = tuple(
-                self.op("Gather", key, places, dtype=UINT32, shape=places.shape) for key in keys
-            )
-        counters = np.concatenate([np.arange(n, dtype=np.uint32) for n in counts])
-        return self.mix32(self._xor(self.mix32(self._added(counters, keys[0])), keys[1]))
+        k0, k1 = (self.parted(key, [1] * len(streams)) for key in self._keys(streams))
+        counters = [np.arange(count, dtype=np.uint32) for count in counts]
+        started = [self._added(c, key) for c, key in zip(counters, k0, strict=True)]
+        mixed = self.parted(self.mix32(self.join(started, 0)), counts)
+        return self.mix32(
+            self.join([self._xor(part, key) for part, key in zip(mixed, k1, strict=True)], 0)
+        )
 
     def random_octets(self, streams: Sequence[tuple[Stream, int]]) -> Sequence[Value]:
         """Draw uint8 (count,) of every stream."""
@@ -95,11 +94,7 @@ class Randomness(Losses):
         row = self.shaped(words, (1, sum(counts)))
         lanes = self._shifted(row, 8 * np.arange(4).reshape(4, 1))
         octets = self.shaped(self.turned(self.cast(lanes, UINT8), (1, 0)), (4 * sum(counts),))
-        if len(streams) == 1:
-            return [self.cut(octets, 0, streams[0][1], 0)]
-        sizes = np.array([4 * count for count in counts], np.int64)
-        names = self.several("Split", octets, sizes, count=len(sizes))
-        drawn = [Value(name, UINT8, (int(n),)) for name, n in zip(names, sizes, strict=True)]
+        drawn = self.parted(octets, [4 * count for count in counts])
         return [self.cut(o, 0, count, 0) for o, (_, count) in zip(drawn, streams, strict=True)]
 
     def random_signs(self, stream: Stream, rows: int, columns: int) -> Value:

@@ -61,13 +61,6 @@ class Updates(Randomness):
             found[i] = part
         return found
 
-    def parted(self, x: Value, sizes: Sequence[int]) -> Sequence[Value]:
-        """Append what takes vectors that lie one behind the other apart."""
-        if len(sizes) == 1:
-            return [x]
-        names = self.several("Split", x, np.array(sizes, np.int64), count=len(sizes))
-        return [Value(name, x.dtype, (n,)) for name, n in zip(names, sizes, strict=True)]
-
     def _rate_multipliers(self, rates: Sequence[Rate], sizes: Sequence[int]) -> Value:
         """Append the step lengths of all channels, one behind the other.
 
@@ -162,27 +155,52 @@ class Updates(Randomness):
         return self.shaped(octets, shape)
 
     def update_int8(
-        self, w: Value, acc: Value, multiplier: Any, octets: Value
+        self, olds: Sequence[Value], accs: Sequence[Value], multipliers: Sequence[Any],
+        octets: Sequence[Value],
+    ) -> tuple[Sequence[Value], Value]:  # fmt: skip
+        """Append `fixed.update_int8` of every layer: those of as many inputs at once."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, acc in enumerate(accs):
+            groups.setdefault(acc.shape[1:], []).append(i)
+        new, total = {}, None
+        for members in groups.values():
+            w, acc = (self.join([part[i] for i in members], 0) for part in (olds, accs))
+            step = self.join([multipliers[i] for i in members], 0)
+            drawn = self.join([self._octets(octets[i], accs[i].shape) for i in members], 0)
+            reach = max(self.reaches.get(accs[i].name, INT32_MAX) for i in members)
+            moved, cut = self._moved(w, acc, step, drawn, reach)
+            total = cut if total is None else self.plus(total, cut)
+            ends = np.cumsum([accs[i].shape[0] for i in members])
+            for i, end in zip(members, ends, strict=True):
+                new[i] = self.cut(moved, int(end) - accs[i].shape[0], int(end), 0)
+        return [new[i] for i in range(len(accs))], total
+
+    def _moved(
+        self, w: Value, acc: Value, step: Any, octets: Value, reach: int
     ) -> tuple[Value, Value]:
-        """Append `fixed.update_int8`."""
-        drawn, reach = self._octets(octets, acc.shape), self.reaches.get(acc.name, INT32_MAX)
+        """Append one update of int8 weights; reach is how large acc can be."""
         low_bits = (((1 << 31) - (1 << 23)) // reach).bit_length() - 1
         if low_bits >= LEAST_LOW_BITS:
-            steps, cut = self._narrow_steps(acc, multiplier, drawn, low_bits)
+            steps, cut = self._narrow_steps(acc, step, octets, low_bits)
         else:
-            steps, cut = self._steps(acc, multiplier, drawn, UPDATE_SHIFT, 128)
+            steps, cut = self._steps(acc, step, octets, UPDATE_SHIFT, 128)
         new = self.clip(self.minus(self.codes(w), steps), -WEIGHT_MAX, WEIGHT_MAX)
         return self.cast(new, np.int8), cut
 
     def update_int16(
-        self, w: Value, acc: Value, multiplier: Any, octets: Value
-    ) -> tuple[Value, Value]:
-        """Append `fixed.update_int16`."""
-        drawn = self._octets(octets, acc.shape)
+        self, olds: Sequence[Value], accs: Sequence[Value], multipliers: Sequence[Any],
+        octets: Sequence[Value],
+    ) -> tuple[Sequence[Value], Value]:  # fmt: skip
+        """Append `fixed.update_int16` of every layer."""
+        new, total = [], None
         shift = UPDATE_SHIFT - MASTER_BITS
-        steps, cut = self._steps(acc, multiplier, drawn, shift, 2**15)
-        new = self.clip(self.minus(self.cast(w, INT32), steps), MASTER_MIN, MASTER_MAX)
-        return self.cast(new, np.int16), cut
+        for w, acc, multiplier, drawn in zip(olds, accs, multipliers, octets, strict=True):
+            shaken = self._octets(drawn, acc.shape)
+            steps, cut = self._steps(acc, multiplier, shaken, shift, 2**15)
+            moved = self.clip(self.minus(self.cast(w, INT32), steps), MASTER_MIN, MASTER_MAX)
+            new.append(self.cast(moved, np.int16))
+            total = cut if total is None else self.plus(total, cut)
+        return new, total
 
     def visible(self, w: Value) -> Value:
         """Append `fixed.visible`."""

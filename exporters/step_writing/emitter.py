@@ -170,14 +170,16 @@ class Emitter(Protocol):
         """Append `edgetrain.state.rate_multiplier` of every rate."""
 
     def update_int8(
-        self, w: Tensor, acc: Tensor, multiplier: Tensor, octets: Tensor
-    ) -> tuple[Tensor, Number]:
-        """Append `fixed.update_int8` with the octets of its fractions."""
+        self, olds: Sequence[Tensor], accs: Sequence[Tensor], multipliers: Sequence[Tensor],
+        octets: Sequence[Tensor],
+    ) -> tuple[Sequence[Tensor], Number]:  # fmt: skip
+        """Append `fixed.update_int8` of every layer with the octets of its fractions."""
 
     def update_int16(
-        self, w: Tensor, acc: Tensor, multiplier: Tensor, octets: Tensor
-    ) -> tuple[Tensor, Number]:
-        """Append `fixed.update_int16` with the octets of its fractions."""
+        self, olds: Sequence[Tensor], accs: Sequence[Tensor], multipliers: Sequence[Tensor],
+        octets: Sequence[Tensor],
+    ) -> tuple[Sequence[Tensor], Number]:  # fmt: skip
+        """Append `fixed.update_int16` of every layer with the octets of its fractions."""
 
     def visible(self, w: Tensor) -> Tensor:
         """Append `fixed.visible`."""

@@ -170,15 +170,13 @@ class Learning:
         new = {"state/exponents": self._kept(table, self.tensors["exponents"], None)}
         gradients = [self._momentum(update, new) for update in self.updates]
         factor = self.schedule()
-        rates = [
-            emit.rate_multipliers([self._rate(u, part, factor) for u in self.updates])
-            for part in ("w", "b")
-        ]
-        self._move_weights(gradients, rates[0], new)
+        rates = [self._rate(u, part, factor) for part in ("w", "b") for u in self.updates]
+        steps = emit.rate_multipliers(rates)
+        self._move_weights(gradients, steps[: len(self.updates)], new)
         olds = [self._old(update.key).b for update in self.updates]
         limits = [update.limit for update in self.updates]
         sums = [update.acc_b for update in self.updates]
-        moved = emit.update_biases(olds, sums, rates[1], limits)
+        moved = emit.update_biases(olds, sums, steps[len(self.updates) :], limits)
         new |= {f"{_name(u.key)}/b": b for u, b in zip(self.updates, moved, strict=True)}
         return new
 
@@ -186,21 +184,21 @@ class Learning:
         self, gradients: Sequence[Tensor], steps: Sequence[Tensor], new: dict[str, Tensor]
     ) -> None:
         """Append the updates of all weights; add what they make to new."""
-        emit, saturated = self.emit, 0
+        emit, keys = self.emit, [update.key for update in self.updates]
         streams = [
-            (Stream(self.number, tensor_number(u.key), ROUND), math.prod(self._shape(u.key)))
-            for u in self.updates
+            (Stream(self.number, tensor_number(key), ROUND), math.prod(self._shape(key)))
+            for key in keys
         ]
-        drawn = emit.random_octets(streams)
-        for (key, *_), acc, step, octets in zip(self.updates, gradients, steps, drawn, strict=True):
-            name = f"{_name(key)}/w"
-            if self.settings.weights == "w16":
-                old = self.tensors[f"master/{key}"]
-                master, cut = emit.update_int16(old, acc, step, octets)
-                new[f"state/master/{key}"], new[name] = master, emit.visible(master)
-            else:
-                new[name], cut = emit.update_int8(self._old(key).w, acc, step, octets)
-            saturated = numbers.plus(emit, saturated, cut)
+        octets, saturated = emit.random_octets(streams), 0
+        if self.settings.weights == "w16":
+            masters = [self.tensors[f"master/{key}"] for key in keys]
+            moved, saturated = emit.update_int16(masters, gradients, steps, octets)
+            new |= {f"state/master/{key}": w for key, w in zip(keys, moved, strict=True)}
+            weights = [emit.visible(w) for w in moved]
+        else:
+            olds = [self._old(key).w for key in keys]
+            weights, saturated = emit.update_int8(olds, gradients, steps, octets)
+        new |= {f"{_name(key)}/w": w for key, w in zip(keys, weights, strict=True)}
         self.metrics["saturated"] = saturated
 
     def _old(self, key: str) -> Weights:

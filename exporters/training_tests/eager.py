@@ -22,6 +22,11 @@ def _stepped(old, acc, multiplier, octets, shift, size, low, high):
     return new, int(np.count_nonzero(steps != clipped))
 
 
+def _all_stepped(layers, *form):
+    found = [_stepped(*layer, *form) for layer in zip(*layers, strict=True)]
+    return [new for new, _ in found], sum(cut for _, cut in found)
+
+
 class Eager:
     """Computes every operation of `Emitter` on arrays; scalars are ints.
 
@@ -103,11 +108,11 @@ class Eager:
     def update_biases(self, *layers):
         return [fixed.update_bias(*layer) for layer in zip(*layers, strict=True)]
 
-    def update_int8(self, w, acc, multiplier, octets):
-        return _stepped(w, acc, multiplier, octets, 32, 128, -WEIGHT_MAX, WEIGHT_MAX)
+    def update_int8(self, *layers):
+        return _all_stepped(layers, 32, 128, -WEIGHT_MAX, WEIGHT_MAX)
 
-    def update_int16(self, w, acc, multiplier, octets):
-        return _stepped(w, acc, multiplier, octets, 24, 2**15, MASTER_MIN, MASTER_MAX)
+    def update_int16(self, *layers):
+        return _all_stepped(layers, 24, 2**15, MASTER_MIN, MASTER_MAX)
 
     # integers
     @staticmethod
