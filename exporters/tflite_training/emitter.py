@@ -1,6 +1,6 @@
 """The emitter of TensorFlow Lite: parameters are variables, numbers have the shape (1,)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -107,11 +107,27 @@ class TfliteEmitter(Elements):
     max_pool_index = staticmethod(gradients.max_pool_index)
     max_pool_grad = staticmethod(gradients.max_pool_grad)
     rate_multipliers = staticmethod(updates.rate_multipliers)
-    update_int8 = staticmethod(updates.update_int8)
-    update_int16 = staticmethod(updates.update_int16)
     visible = staticmethod(updates.visible)
     update_biases = staticmethod(updates.update_biases)
     momentum = staticmethod(updates.momentum)
+
+    def update_int8(self, *layers: Sequence[Tensor]) -> tuple[list[Tensor], Operand]:
+        """Append the updates of all layers."""
+        return self._updated(updates.update_int8, layers)
+
+    def update_int16(self, *layers: Sequence[Tensor]) -> tuple[list[Tensor], Operand]:
+        """Append the updates of the masters of all layers."""
+        return self._updated(updates.update_int16, layers)
+
+    @staticmethod
+    def _updated(
+        update: Callable[..., tuple[Tensor, Tensor]], layers: Sequence[Sequence[Tensor]]
+    ) -> tuple[list[Tensor], Operand]:
+        found = [update(*layer) for layer in zip(*layers, strict=True)]
+        total: Operand = 0
+        for _, saturated in found:
+            total = saturated if isinstance(total, int) else total + saturated
+        return [new for new, _ in found], total
 
     def codes(self, x: Tensor) -> Tensor:
         """Read int8 codes as integers."""
