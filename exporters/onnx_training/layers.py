@@ -83,13 +83,12 @@ class Layers(Integers):
             "Mul", self.cast(acc, INT64), factor, dtype=INT64,
             shape=broadcast(acc.shape, np.shape(factor)),
         )  # fmt: skip
-        negative = self.less(acc, 0)
-        if np.ndim(up) and not np.ndim(away):  # two arrays to choose from cost ten times as much
-            down = self.op("Where", negative, -away, np.int64(0), dtype=INT64, shape=product.shape)
-            nudge = self.plus(down, up)
-        else:
-            nudge = self.op("Where", negative, up - away, up, dtype=INT64, shape=product.shape)
-        positive = self.cast(self.plus(product, nudge), UINT64)
+        raised = self.plus(product, up)
+        if np.any(away):
+            down = self.op("Where", self.less(acc, 0), -away, np.int64(0), dtype=INT64,
+                           shape=product.shape)  # fmt: skip
+            raised = self.plus(raised, down)
+        positive = self.cast(raised, UINT64)
         shifted = self.op("BitShift", positive, bits, dtype=UINT64, shape=product.shape,
                           direction="RIGHT")  # fmt: skip
         return self.cast(shifted, INT64), origin
@@ -100,7 +99,8 @@ class Layers(Integers):
         """Append `fixed.requantize`."""
         scaled, origin = self.rescaled(acc, multiplier, shift)
         codes = self.minus(scaled, origin - zero_point - OFFSET)
-        return self.cast(self.clip(codes, low + OFFSET, high + OFFSET), UINT8)
+        limits = np.int64(low + OFFSET), np.int64(high + OFFSET)
+        return self.cast(self.op("Clip", codes, *limits, dtype=INT64, shape=codes.shape), UINT8)
 
     def logits_q10(self, acc: Value, multiplier: Any, shift: Any) -> Value:
         """Append `fixed.logits_q10`."""

@@ -78,12 +78,17 @@ class Randomness(Losses):
     def _words(self, streams: Sequence[Stream], counts: Sequence[int]) -> Value:
         """Append the words of streams, one behind the other: uint32 (sum of counts,)."""
         k0, k1 = (self.parted(key, [1] * len(streams)) for key in self._keys(streams))
-        counters = [np.arange(count, dtype=np.uint32) for count in counts]
+        counters = [self._counters(count) for count in counts]
         started = [self._added(c, key) for c, key in zip(counters, k0, strict=True)]
         mixed = self.parted(self.mix32(self.join(started, 0)), counts)
         return self.mix32(
             self.join([self._xor(part, key) for part, key in zip(mixed, k1, strict=True)], 0)
         )
+
+    def _counters(self, count: int) -> Value:
+        """Append 0, 1, .. count - 1: a runtime computes it once, when it loads the graph."""
+        ends = (np.int32(end) for end in (0, count, 1))
+        return self.op("Range", *ends, dtype=INT32, shape=(count,))
 
     def random_octets(self, streams: Sequence[tuple[Stream, int]]) -> Sequence[Value]:
         """Draw uint8 (count,) of every stream."""

@@ -22,8 +22,10 @@ from edgetrain.rules import ForwardGradient, MonoForward, configured
 
 OLDEST = "EDGETRAIN_OLDEST_ONNXRUNTIME"
 """Names the Python that has the oldest ONNX Runtime; it needs nothing else but NumPy."""
-INTEGERS = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.INT32,
-            TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64, TensorProto.BOOL}  # fmt: skip
+INTEGERS = {
+    TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.INT32,
+    TensorProto.UINT32, TensorProto.INT64, TensorProto.UINT64, TensorProto.BOOL,
+}  # fmt: skip
 
 
 def agrees(model, rule, steps=4, batch=3):
