@@ -12,7 +12,8 @@ INT32, INT64, UINT8, UINT32, UINT64, BOOL = map(
     np.dtype, (np.int32, np.int64, np.uint8, np.uint32, np.uint64, np.bool_)
 )
 NO_AXES = np.zeros(0, np.int64)
-_MIDDLE = 1 << 30
+_MIDDLE = 1 << 31
+"""Added, it makes a number unsigned; int32 sums wrap."""
 CONSTANT = {
     "Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "Div": np.floor_divide,
     "Min": np.minimum, "Max": np.maximum,
@@ -95,19 +96,15 @@ class Integers(Book):
 
     def shift_right(self, a: Value, bits: Operand) -> Value:
         """Append ``a >> bits``: ONNX shifts unsigned numbers only."""
-        count = bits if isinstance(bits, Value) else np.asarray(bits)
-        shifted = self.unsigned_shift(self.plus(a, _MIDDLE), count)
-        if isinstance(bits, Value):
-            middle = self.unsigned_shift(np.asarray(_MIDDLE), count)
-        else:
-            middle = np.asarray(_MIDDLE >> bits)
-        return self.minus(shifted, middle)
+        shifted = self.unsigned_shift(self.plus(a, -_MIDDLE), bits)
+        return self.minus(shifted, self.unsigned_shift(np.array(_MIDDLE, np.uint32), bits))
 
-    def unsigned_shift(self, a: Operand, bits: Operand) -> Value:
-        """Append ``a >> bits`` of int32 numbers that are not negative."""
+    def unsigned_shift(self, a: Operand, bits: Operand) -> Any:
+        """Append ``a >> bits`` of the bits of int32 numbers."""
         places, by = self.as_type(a, UINT32), self.as_type(bits, UINT32)
-        shape = broadcast(np.shape(a) if not isinstance(a, Value) else a.shape,
-                          by.shape)  # fmt: skip
+        if not isinstance(places, Value) and not isinstance(by, Value):
+            return (places >> by).astype(np.int32)
+        shape = broadcast(places.shape, by.shape)
         found = self.op("BitShift", places, by, dtype=UINT32, shape=shape, direction="RIGHT")
         return self.cast(found, INT32)
 

@@ -17,9 +17,10 @@ from edgetrain.rules import Rule, configured
 from edgetrain.state import State
 
 Arrays = Mapping[str, NDArray[Any]]
+Runner = Callable[[Arrays], dict[str, NDArray[Any]]]
 
 
-def runner(contents: bytes, threads: int = 1) -> Callable[[Arrays], dict[str, NDArray[Any]]]:
+def runner(contents: bytes, threads: int = 1) -> Runner:
     """Load a graph in ONNX Runtime.
 
     Args:
@@ -61,8 +62,22 @@ def stepper(model: Model, rule: Rule, batch: int, seed: int) -> Stepper:
         batch: samples of a step.
         seed: of the run.
     """
-    train = runner(to_onnx_train(model, rule=rule, batch=batch)["train.onnx"])
-    written = chosen(configured(rule, batch=batch))
+    contents = to_onnx_train(model, rule=rule, batch=batch)["train.onnx"]
+    return calling(runner(contents), configured(rule, batch=batch), seed)
+
+
+def calling(train: Runner, rule: Rule, seed: int) -> Stepper:
+    """Return what takes steps by running a graph.
+
+    Args:
+        train: the loaded graph.
+        rule: that it was exported with.
+        seed: of the run.
+
+    Raises:
+        RuleError: from a step, if a label is out of range.
+    """
+    written = chosen(rule)
 
     def take(model: Model, state: State, x: Int8, y: Ints) -> Taken:
         scalars = {"seed": np.array(seed, np.int64), "step": np.array(state.step, np.int64)}

@@ -131,7 +131,7 @@ class Updates(Randomness):
         factor, unit = self._factor(multiplier, acc), 1 << low_bits
         high = self.divide(factor, unit)
         low = self.minus(factor, self.times(high, unit))
-        most = self.divide(1 << 30, self.maximum(high, 1))
+        most = self.divide((1 << 31) - (1 << 33 - low_bits), self.maximum(high, 1))
         acc = self.minimum(self.maximum(acc, self.minus(0, most)), most)
         bias = (1 << 23) - (1 << 31)
         below = self.unsigned_shift(self.plus(self.times(acc, low), bias), low_bits)

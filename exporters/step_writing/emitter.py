@@ -210,7 +210,7 @@ class Emitter(Protocol):
         """Append the floor of ``a / b`` for b > 0."""
 
     def shift_right(self, a: Tensor, bits: Number) -> Tensor:
-        """Append ``a >> bits`` for bits in [0, 31] and a magnitude of a below 2**30."""
+        """Append ``a >> bits`` of int32 numbers for bits in [0, 31]."""
 
     def minimum(self, a: Tensor, b: Tensor) -> Tensor:
         """Append the smaller."""
