@@ -164,7 +164,8 @@ def sliding(window: Window) -> dict[str, Any]:
 
 def counts(shape: Shape, window: Window) -> NDArray[np.int32]:
     """Count the pixels under each position of a pool on an image: a scalar if all are equal."""
-    count = pool_counts(*shape[2:], window).transpose(0, 3, 1, 2)
+    _, _, height, width = shape
+    count = pool_counts(height, width, window).transpose(0, 3, 1, 2)
     return count if count.min() < count.max() else count[:, :, :1, :1]
 
 

@@ -36,21 +36,19 @@ class Pools(Gradients):
         top, bottom, left, right = window.padding
         wide = self.cast(x, INT32)
         if any(window.padding):
-            ends = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
-            shape = (batch, n, height + top + bottom, width + left + right)
-            wide = self.op("Pad", wide, ends, np.int32(-1), dtype=INT32, shape=shape)
-        (kh, kw), (sh, sw) = window.kernel, window.stride
-        rows, columns = window.output_size(height, width)
+            pads = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+            padded = (batch, n, height + top + bottom, width + left + right)
+            wide = self.op("Pad", wide, pads, np.int32(-1), dtype=INT32, shape=padded)
+        kh, kw = window.kernel
+        step, size = np.array(window.stride), window.output_size(height, width)
+        shape = (batch, n, *size)
         taps = []
-        for i in range(kh):
-            for j in range(kw):
-                ends = (i + sh * (rows - 1) + 1, j + sw * (columns - 1) + 1)
-                taps.append(self.op(
-                    "Slice", wide, np.array([i, j]), np.array(ends), np.array([2, 3]),
-                    np.array([sh, sw]), dtype=INT32, shape=(batch, n, rows, columns),
-                ))  # fmt: skip
-        all_taps = self.shaped(self.join(taps, 1), (batch, kh * kw, n, rows, columns))
-        shape = (batch, n, rows, columns)
+        for place in np.ndindex(kh, kw):
+            first = np.array(place)
+            end = first + step * (np.array(size) - 1) + 1
+            axes = np.array([2, 3])
+            taps.append(self.op("Slice", wide, first, end, axes, step, dtype=INT32, shape=shape))
+        all_taps = self.shaped(self.join(taps, 1), (batch, kh * kw, n, *size))
         won = self.op("ArgMax", all_taps, dtype=INT64, shape=shape, axis=1, keepdims=0)
         return self.cast(won, INT32)
 

@@ -25,8 +25,8 @@ def answer(net: Network, rule: Rule, tensors: Mapping[str, Tensor], x: Tensor) -
     """
     if isinstance(rule, ForwardForward) and rule.labels_in_input(net.model):
         return _by_label(net, tensors, x)
-    sums = isinstance(rule, MonoForward) and rule.predict_with == "sum"
-    if sums and rule.settings.loss == "cross_entropy":
+    classes = rule.settings.loss == "cross_entropy"
+    if classes and isinstance(rule, MonoForward) and rule.predict_with == "sum":
         return _by_all_heads(net, rule, tensors, x)
     return net.predict(x)
 

@@ -52,8 +52,8 @@ def _channel_error(learning: Learning, rule: ForwardForward, name: str, channels
     symmetric = rule.goodness_loss == "symmetric"
     wrong = wrong_labels(learning, emit.softmax(value) if rule.negatives == "hard" else None)
     threshold = 0 if symmetric else 1 << LOGIT_BITS
-    pair = [emit.minus(emit.pick(value, label), threshold) for label in (y, wrong)]
-    up, down = pair_slopes(learning, *pair, symmetric)
+    right, other = (emit.minus(emit.pick(value, label), threshold) for label in (y, wrong))
+    up, down = pair_slopes(learning, right, other, symmetric)
     slope = emit.plus(emit.place(up, y, classes), emit.place(down, wrong, classes))
     spread = emit.reshape(learning.if_valid(slope), (batch, 1, classes))
     acc = emit.reshape(emit.times(channels, spread), (batch * pixels, classes))
