@@ -62,6 +62,11 @@ def test_options(options):
     agrees(network("mlp"), OPTIONS[options], steps=6, batch=4)
 
 
+@pytest.mark.parametrize("options", ["w16", "momentum", "both", "saturates"])
+def test_options_of_filters(options):
+    agrees(network("mixed"), OPTIONS[options], steps=3)
+
+
 @pytest.mark.parametrize("rule", [MonoForward(warmup=1), ForwardGradient()])
 def test_numbers_instead_of_classes(rule):
     agrees(network("mlp", "regress"), configured(rule, loss="squared_error"))
@@ -112,7 +117,7 @@ def test_every_number_of_a_graph_is_an_integer(rule):
 
 def recorded(folder, name, rule, steps, batch):
     """Save a graph, what enters its first step, and the batches and results of all steps."""
-    model, rule = network(name), configured(RULES[rule], batch=batch)
+    model, rule = network(name), configured((RULES | OPTIONS)[rule], batch=batch)
     contents = to_onnx_train(model, "net", rule, batch)["train.onnx"]
     state, arrays = rule.init(model), {}
     for number, (x, y) in enumerate(synthetic(model, steps, batch)):
@@ -132,6 +137,7 @@ def test_another_runtime(steps, tmp_path):
     for name, rule in (
         ("mlp", "mono_forward"), ("mlp", "activity"), ("mlp", "weight, two passes"),
         ("mlp", "forward_forward"), ("ds_cnn", "mono_forward"), ("mixed", "backprop"),
+        ("mixed", "both"), ("mlp", "linear"),
     ):  # fmt: skip
         recorded(tmp_path / f"{name}-{rule}", name, rule, steps, 3)
     script = Path(__file__).with_name("replay_steps.py")
@@ -142,6 +148,6 @@ def test_another_runtime(steps, tmp_path):
 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert sorted(told["equal"].values()) == [steps] * 6
+    assert sorted(told["equal"].values()) == [steps] * 8
     if OLDEST in os.environ:
         assert told["onnxruntime"].startswith("1.17.")
