@@ -6,13 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import (
-    ADD_LEFT_SHIFT,
     Window,
     global_pool_multiplier,
-    pool_counts,
 )
 from edgetrain.arithmetic.losses import LOGIT_MAX
-from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, rescale
+from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN
 from edgetrain.exporters.onnx_training.graph import OFFSET, Shape, Value
 from edgetrain.exporters.onnx_training.integers import (
     INT32,
@@ -22,7 +20,8 @@ from edgetrain.exporters.onnx_training.integers import (
     Integers,
     broadcast,
 )
-from edgetrain.exporters.onnx_writing.form_exact import MIDDLE, rounding
+from edgetrain.exporters.onnx_writing.form_exact import MIDDLE, add_table, counts, rounding
+from edgetrain.exporters.onnx_writing.layout import sliding
 
 
 class Layers(Integers):
@@ -114,7 +113,7 @@ class Layers(Integers):
         shape = (batch, n, *window.output_size(height, width))
         total = self.op("ConvInteger", x, ones, MIDDLE, dtype=INT32, shape=shape, group=n,
                         **sliding(window))  # fmt: skip
-        count = counts(x.shape, window)
+        count = counts(height, width, window)
         average = self.divide(self.plus(total, self.times(self.sign(total), count // 2)), count)
         return self.as_codes(average)
 
@@ -153,23 +152,3 @@ class Layers(Integers):
         if table.dtype == np.int8:
             table = (table.astype(np.int16) + OFFSET).astype(np.uint8)
         return self.op("Gather", table, self.cast(x, INT32), dtype=table.dtype, shape=x.shape)
-
-
-def sliding(window: Window) -> dict[str, Any]:
-    """Return the attributes of a window."""
-    top, bottom, left, right = window.padding
-    pads = (top, left, bottom, right)
-    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": pads}
-
-
-def counts(shape: Shape, window: Window) -> NDArray[np.int32]:
-    """Count the pixels under each position of a pool on an image: a scalar if all are equal."""
-    _, _, height, width = shape
-    count = pool_counts(height, width, window).transpose(0, 3, 1, 2)
-    return count if count.min() < count.max() else count[:, :, :1, :1]
-
-
-def add_table(zero_point: int, scale: tuple[int, int]) -> NDArray[np.int32]:
-    """Return what every code of one term adds."""
-    codes = np.arange(INT8_MIN, INT8_MAX + 1) - zero_point
-    return rescale(codes << ADD_LEFT_SHIFT, *scale).astype(np.int32)

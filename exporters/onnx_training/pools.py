@@ -6,7 +6,7 @@ from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.onnx_training.gradients import Gradients
 from edgetrain.exporters.onnx_training.graph import OFFSET, Operand, Value
 from edgetrain.exporters.onnx_training.integers import INT32, INT64
-from edgetrain.exporters.onnx_training.layers import counts
+from edgetrain.exporters.onnx_writing.form_exact import counts
 
 Shape = tuple[int, ...]
 
@@ -25,8 +25,8 @@ class Pools(Gradients):
 
     def average_pool_grad(self, e: Value, x_shape: Shape, window: Window) -> Value:
         """Append `fixed.average_pool_grad`."""
-        batch, height, width, n = x_shape
-        count = counts((batch, n, height, width), window)
+        _, height, width, _ = x_shape
+        count = counts(height, width, window)
         share = self.floor_divide(self.plus(self.times(e, 256), count // 2), count)
         return self._scattered([share] * (window.kernel[0] * window.kernel[1]), x_shape, window)
 

@@ -10,7 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT, global_pool_multiplier, pool_counts
+from edgetrain.arithmetic.layers import (
+    ADD_LEFT_SHIFT,
+    Window,
+    global_pool_multiplier,
+    pool_counts,
+)
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, Int32, rescale
 from edgetrain.exporters.onnx_writing.layout import channels, filters, flatten, sliding
 from edgetrain.exporters.onnx_writing.softmax import softmax
@@ -110,6 +115,18 @@ def requantize(
     return write.cast(write.op("Clip", codes, low, high), np.uint8)
 
 
+def counts(height: int, width: int, window: Window) -> NDArray[np.int32]:
+    """Count the pixels under each position of a pool: (1, 1, h, w), or one if all are equal."""
+    count = pool_counts(height, width, window).transpose(0, 3, 1, 2)
+    return count if count.min() < count.max() else count[:, :, :1, :1]
+
+
+def add_table(zero_point: int, scale: tuple[int, int]) -> NDArray[np.int32]:
+    """Return what every code of one term of a sum stands for, with 20 more bits."""
+    codes = np.arange(INT8_MIN, INT8_MAX + 1) - zero_point
+    return rescale(codes << ADD_LEFT_SHIFT, *scale).astype(np.int32)
+
+
 def _linear(write: Writer, model: Model, node: Node, values: Mapping[str, str]) -> str:
     scheme, (w, b), x = model.scheme, model.params[node.name], values[node.inputs[0]]
     zero_point = np.uint8(scheme.activations[node.inputs[0]].zero_point + OFFSET)
@@ -119,7 +136,7 @@ def _linear(write: Writer, model: Model, node: Node, values: Mapping[str, str]) 
     else:
         acc = write.op(
             "ConvInteger", x, filters(codes), zero_point, MIDDLE, main=True,
-            group=node.moving.groups, **sliding(node),
+            group=node.moving.groups, **sliding(node.moving),
         )  # fmt: skip
     shape = model.graph.shapes[node.name]
     if b.any():
@@ -133,17 +150,22 @@ def _average_pool(write: Writer, model: Model, node: Node, values: Mapping[str, 
     height, width, n = model.graph.shapes[node.inputs[0]]
     ones = np.ones((n, 1, *node.moving.kernel), np.uint8)
     total = write.op(
-        "ConvInteger", values[node.inputs[0]], ones, MIDDLE, main=True, group=n, **sliding(node)
+        "ConvInteger",
+        values[node.inputs[0]],
+        ones,
+        MIDDLE,
+        main=True,
+        group=n,
+        **sliding(node.moving),
     )
-    count = pool_counts(height, width, node.moving).transpose(0, 3, 1, 2)
-    count = count if count.min() < count.max() else count[:, :, :1, :1]
+    count = counts(height, width, node.moving)
     half = write.op("Mul", write.op("Sign", total), count // 2)
     average = write.op("Div", write.op("Add", total, half), count)  # truncates
     return write.cast(write.op("Add", average, np.int32(OFFSET)), np.uint8)
 
 
 def _max_pool(write: Writer, model: Model, node: Node, values: Mapping[str, str]) -> str:
-    return write.op("MaxPool", values[node.inputs[0]], main=True, **sliding(node))
+    return write.op("MaxPool", values[node.inputs[0]], main=True, **sliding(node.moving))
 
 
 def _global_pool(write: Writer, model: Model, node: Node, values: Mapping[str, str]) -> str:
@@ -165,8 +187,7 @@ def _add(write: Writer, model: Model, node: Node, values: Mapping[str, str]) -> 
     *scales, result = scheme.adds[node.name]
     terms = []
     for name, scale in zip(node.inputs, scales, strict=True):
-        codes = np.arange(INT8_MIN, INT8_MAX + 1) - scheme.activations[name].zero_point
-        table = rescale(codes << ADD_LEFT_SHIFT, *scale).astype(np.int32)
+        table = add_table(scheme.activations[name].zero_point, scale)
         terms.append(write.op("Gather", table, write.cast(values[name], np.int32)))
     acc = write.op("Add", *terms, main=True)
     target = scheme.activations[node.name].zero_point

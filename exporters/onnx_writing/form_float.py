@@ -60,13 +60,13 @@ def squeezed(write: Writer, graph: Graph, node: Node, value: str) -> str:
 
 def _window(op: str, **attributes: Any) -> "Operation":
     def operation(write: Writer, graph: Graph, node: Node, inputs: Sequence[Operand]) -> str:
-        return write.op(op, *inputs, main=True, **sliding(node), **attributes)
+        return write.op(op, *inputs, main=True, **sliding(node.moving), **attributes)
 
     return operation
 
 
 def _conv2d(write: Writer, graph: Graph, node: Node, inputs: Sequence[Operand]) -> str:
-    return write.op("Conv", *inputs, main=True, group=node.moving.groups, **sliding(node))
+    return write.op("Conv", *inputs, main=True, group=node.moving.groups, **sliding(node.moving))
 
 
 def _dense(write: Writer, graph: Graph, node: Node, inputs: Sequence[Operand]) -> str:

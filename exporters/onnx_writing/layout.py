@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.onnx_writing.write import Writer
 from edgetrain.graph import Graph, Node, Shape
 
@@ -27,10 +28,11 @@ def channels(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
     return values.reshape(1, -1, *[1] * (len(shape) - 1))
 
 
-def sliding(node: Node) -> dict[str, Any]:
+def sliding(window: Window) -> dict[str, Any]:
     """Return the attributes of a window."""
-    kernel, stride, (top, bottom, left, right), _ = node.moving
-    return {"kernel_shape": kernel, "strides": stride, "pads": (top, left, bottom, right)}
+    top, bottom, left, right = window.padding
+    pads = (top, left, bottom, right)
+    return {"kernel_shape": window.kernel, "strides": window.stride, "pads": pads}
 
 
 def flatten(write: Writer, graph: Graph, node: Node, value: str) -> str:

@@ -7,22 +7,9 @@ from edgetrain import fixed
 from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.tflite_tests.training_interpreters import check
 from edgetrain.exporters.tflite_training import gradients, layers
+from edgetrain.exporters.training_tests.cases import GROUPS, POOLS, WINDOWS
 
 RNG = np.random.default_rng(5)
-WINDOWS = [
-    Window((3, 3), (1, 1), (1, 1, 1, 1)),
-    Window((3, 3), (2, 2), (0, 1, 0, 1)),
-    Window((5, 4), (2, 2), (4, 5, 1, 1)),
-    Window((1, 1), (2, 2), (0, 0, 0, 0)),
-    Window((2, 3), (1, 2), (1, 0, 2, 1)),
-    Window((1, 2), (1, 3), (0, 0, 0, 0)),
-]
-GROUPS = [(4, 1, 6), (4, 4, 4), (4, 4, 8), (4, 2, 6), (1, 1, 3)]  # channels, groups, outputs
-POOLS = [
-    Window((2, 2), (2, 2), (0, 0, 0, 0)),
-    Window((3, 3), (2, 2), (1, 1, 1, 1)),
-    Window((2, 3), (1, 1), (0, 1, 2, 1)),
-]
 
 
 def int8(*shape, low=-128):

@@ -59,6 +59,23 @@ OPTIONS = {
 }
 
 
+WINDOWS = [
+    Window((3, 3), (1, 1), (1, 1, 1, 1)),
+    Window((3, 3), (2, 2), (0, 1, 0, 1)),
+    Window((5, 4), (2, 2), (4, 5, 1, 1)),
+    Window((1, 1), (2, 2), (0, 0, 0, 0)),
+    Window((1, 1), (1, 1), (0, 0, 0, 0)),
+    Window((2, 3), (1, 2), (1, 0, 2, 1)),
+    Window((1, 2), (1, 3), (0, 0, 0, 0)),
+]
+GROUPS = [(4, 1, 6), (4, 4, 4), (4, 4, 8), (4, 2, 6), (1, 1, 3)]  # channels, groups, outputs
+POOLS = [
+    Window((2, 2), (2, 2), (0, 0, 0, 0)),
+    Window((3, 3), (2, 2), (1, 1, 1, 1)),
+    Window((2, 3), (1, 1), (0, 1, 2, 1)),
+]
+
+
 def network(name, task="classify"):
     build, shape, more = NETWORKS[name]
     x = np.random.default_rng(0).normal(size=(16, *shape)).astype(np.float32)
