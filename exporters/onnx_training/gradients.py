@@ -62,8 +62,7 @@ class Gradients(Updates):
         """Append the sum of products, each times its unit."""
         total: Any = 0
         for acc, unit in parts:
-            wide = acc if unit == 1 else self.times(acc, unit)
-            total = wide if isinstance(total, int) else self.plus(total, wide)
+            total = self.also(total, acc if unit == 1 else self.times(acc, unit))
         return total
 
     def dense_grad_x(self, e: Value, w: Any, ratio: NDArray[Any]) -> Value:

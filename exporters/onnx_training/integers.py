@@ -59,6 +59,10 @@ class Integers(Book):
         """Append ``a + b``."""
         return self._apply("Add", a, b)
 
+    def also(self, total: Operand, part: Value) -> Value:
+        """Append ``total + part``, where total may still be 0."""
+        return part if isinstance(total, int) else self.plus(total, part)
+
     def minus(self, a: Operand, b: Operand) -> Value:
         """Append ``a - b``."""
         return self._apply("Sub", a, b)

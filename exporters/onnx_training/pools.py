@@ -70,7 +70,7 @@ class Pools(Gradients):
             after = long[0] - i - far.shape[2], long[1] - j - far.shape[3]
             ends = np.array([0, 0, i, j, 0, 0, *after], np.int64)
             part = self.op("Pad", far, ends, np.int32(0), dtype=INT32, shape=(batch, n, *long))
-            total = part if isinstance(total, int) else self.plus(total, part)
+            total = self.also(total, part)
         assert isinstance(total, Value)
         inner = self.cut(total, top, top + height, 2)
         return self.cut(inner, left, left + width, 3)

@@ -92,8 +92,6 @@ class Randomness(Losses):
 
     def random_octets(self, streams: Sequence[tuple[Stream, int]]) -> Sequence[Value]:
         """Draw uint8 (count,) of every stream."""
-        if not streams:
-            return []
         counts = [-(-count // 4) for _, count in streams]
         words = self._words([stream for stream, _ in streams], counts)
         row = self.shaped(words, (1, sum(counts)))

@@ -162,14 +162,15 @@ class Updates(Randomness):
         groups: dict[tuple[int, ...], list[int]] = {}
         for i, acc in enumerate(accs):
             groups.setdefault(acc.shape[1:], []).append(i)
-        new, total = {}, None
+        new: dict[int, Value] = {}
+        total: Any = 0
         for members in groups.values():
             w, acc = (self.join([part[i] for i in members], 0) for part in (olds, accs))
             step = self.join([multipliers[i] for i in members], 0)
             drawn = self.join([self._octets(octets[i], accs[i].shape) for i in members], 0)
             reach = max(self.reaches.get(accs[i].name, INT32_MAX) for i in members)
             moved, cut = self._moved(w, acc, step, drawn, reach)
-            total = cut if total is None else self.plus(total, cut)
+            total = self.also(total, cut)
             ends = np.cumsum([accs[i].shape[0] for i in members])
             for i, end in zip(members, ends, strict=True):
                 new[i] = self.cut(moved, int(end) - accs[i].shape[0], int(end), 0)
@@ -192,14 +193,14 @@ class Updates(Randomness):
         octets: Sequence[Value],
     ) -> tuple[Sequence[Value], Value]:  # fmt: skip
         """Append `fixed.update_int16` of every layer."""
-        new, total = [], None
+        new, total = [], 0
         shift = UPDATE_SHIFT - MASTER_BITS
         for w, acc, multiplier, drawn in zip(olds, accs, multipliers, octets, strict=True):
             shaken = self._octets(drawn, acc.shape)
             steps, cut = self._steps(acc, multiplier, shaken, shift, 2**15)
             moved = self.clip(self.minus(self.cast(w, INT32), steps), MASTER_MIN, MASTER_MAX)
             new.append(self.cast(moved, np.int16))
-            total = cut if total is None else self.plus(total, cut)
+            total = self.also(total, cut)
         return new, total
 
     def visible(self, w: Value) -> Value:
@@ -211,8 +212,6 @@ class Updates(Randomness):
         limits: Sequence[int],
     ) -> Sequence[Value]:  # fmt: skip
         """Append `fixed.update_bias` of every layer, all at once."""
-        if not olds:
-            return []
         sizes = [old.shape[0] for old in olds]
         old, acc, multiplier = (self.join(part, 0) for part in (olds, accs, multipliers))
         product = self.times(self.cast(acc, INT64), multiplier)

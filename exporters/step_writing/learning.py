@@ -168,6 +168,9 @@ class Learning:
         emit = self.emit
         table = self.scaling.close()
         new = {"state/exponents": self._kept(table, self.tensors["exponents"], None)}
+        self.metrics["saturated"] = 0
+        if not self.updates:
+            return new
         gradients = [self._momentum(update, new) for update in self.updates]
         factor = self.schedule()
         rates = [self._rate(u, part, factor) for part in ("w", "b") for u in self.updates]
@@ -189,7 +192,7 @@ class Learning:
             (Stream(self.number, tensor_number(key), ROUND), math.prod(self._shape(key)))
             for key in keys
         ]
-        octets, saturated = emit.random_octets(streams), 0
+        octets = emit.random_octets(streams)
         if self.settings.weights == "w16":
             masters = [self.tensors[f"master/{key}"] for key in keys]
             moved, saturated = emit.update_int16(masters, gradients, steps, octets)

@@ -40,6 +40,7 @@ RULES = {
     "by heads, a layer a block": MonoForward(warmup=0, blocks="layer"),
     "backprop": Backprop(),
     "last layer": Backprop(settings=Settings(train=1)),
+    "no layer": Backprop(settings=Settings(train=0)),
     "activity": ForwardGradient(),
     "weight": ForwardGradient(space="weight"),
     "weight, two passes": ForwardGradient(space="weight", head="same", queries=2),
