@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE, Window
-from edgetrain.exporters.onnx_training.graph import OFFSET, Value
+from edgetrain.exporters.onnx_training.graph import OFFSET, Shape, Value
 from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8
 from edgetrain.exporters.onnx_training.updates import Updates
 from edgetrain.exporters.onnx_writing.form_exact import MIDDLE, rounding
 
-Shape = tuple[int, ...]
 ERROR_MAX = 127
 _LOW_BITS = 7
 

@@ -125,8 +125,6 @@ class Book:
 
     def file(self, properties: Mapping[str, str]) -> bytes:
         """Return the contents of a file; "name" of the properties names the graph."""
-        for end in self.outputs:
-            self.write.steps.append(Step("Identity", end.name, (end.value.name,), (end.name,), {}))
         steps = self._needed()
         read = {name for step in steps for name in step.inputs}
         nodes = [
@@ -150,10 +148,11 @@ class Book:
         return contents
 
     def _needed(self) -> list[Step]:
-        """Return the nodes that an output depends on, in order."""
+        """Return the nodes that an output depends on, in order; the last ones name the outputs."""
+        ends = [Step("Identity", e.name, (e.value.name,), (e.name,), {}) for e in self.outputs]
         wanted = {end.name for end in self.outputs}
         kept = []
-        for step in reversed(self.write.steps):
+        for step in reversed([*self.write.steps, *ends]):
             if wanted.intersection(step.results):
                 wanted.update(step.inputs)
                 kept.append(step)

@@ -4,11 +4,9 @@ import numpy as np
 
 from edgetrain.arithmetic.layers import Window
 from edgetrain.exporters.onnx_training.gradients import Gradients
-from edgetrain.exporters.onnx_training.graph import OFFSET, Operand, Value
+from edgetrain.exporters.onnx_training.graph import OFFSET, Operand, Shape, Value
 from edgetrain.exporters.onnx_training.integers import INT32, INT64
 from edgetrain.exporters.onnx_writing.form_exact import counts
-
-Shape = tuple[int, ...]
 
 
 class Pools(Gradients):
