@@ -17,11 +17,12 @@ from edgetrain.exporters.onnx_training.integers import (
     broadcast,
 )
 from edgetrain.exporters.onnx_training.losses import Losses
-from edgetrain.exporters.step_writing.emitter import Number, Stream
+from edgetrain.exporters.step_writing.emitter import Stream
 
 _SEED, _TENSOR, _SECOND = 0x9E3779B9, 0x85EBCA6B, 0xC2B2AE35
-_FACTORS = ((16, 0x7FEB352D), (15, 0x846CA68B))
-_LAST_SHIFT = 16
+_FACTORS = (0x7FEB352D, 0x846CA68B)
+_FOLD, _MIDDLE = 16, 15
+"""Shifts of a hash: at its ends, and between its factors."""
 WORD = 2**32
 
 
@@ -40,12 +41,23 @@ class Randomness(Losses):
 
     seed: Value
 
-    def mix32(self, words: Value) -> Value:
-        """Append `edgetrain.arithmetic.randomness.mix32` of uint32 words."""
-        for shift, factor in _FACTORS:
-            mixed = self._xor(words, self._shifted(words, shift))
-            words = self.cast(self.times(self.cast(mixed, INT32), signed(factor)), UINT32)
-        return self._xor(words, self._shifted(words, _LAST_SHIFT))
+    def _folded(self, words: Value) -> Value:
+        """Append ``words ^ (words >> 16)``, with which a hash begins and ends.
+
+        Folding twice changes nothing, and ``fold(a ^ b)`` is ``fold(a) ^ fold(b)``: between two
+        hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+        """
+        return self._xor(words, self._shifted(words, _FOLD))
+
+    def _core(self, words: Value) -> Value:
+        """Append `edgetrain.arithmetic.randomness.mix32` without the folds at its ends."""
+        first, second = (signed(factor) for factor in _FACTORS)
+        words = self._times(words, first)
+        return self._times(self._xor(words, self._shifted(words, _MIDDLE)), second)
+
+    def _times(self, words: Value, factor: int) -> Value:
+        """Append a product, which wraps."""
+        return self.cast(self.times(self.cast(words, INT32), factor), UINT32)
 
     def _shifted(self, words: Value, bits: Operand) -> Value:
         count = np.asarray(bits, np.uint32)
@@ -62,28 +74,28 @@ class Randomness(Losses):
         return self.cast(self.plus(*parts), UINT32)
 
     def _keys(self, streams: Sequence[Stream]) -> tuple[Value, Value]:
-        """Append `edgetrain.arithmetic.randomness.stream_key` of streams of one number."""
+        """Append `edgetrain.arithmetic.randomness.stream_key` of streams of one number.
+
+        The second key is folded: that is how `_words` reads it.
+        """
         number = streams[0].number
         assert all(stream.number == number for stream in streams)
-        start = self.mix32(self._added(self.seed, np.array(_SEED, np.uint32)))
-        a = self.mix32(self._xor(start, self._word(number)))
+        seed = self._core(self._folded(self._added(self.seed, np.array(_SEED, np.uint32))))
+        word = self._folded(self.cast(number, UINT32))
+        a = self._folded(self._core(self._xor(seed, word)))
         shifts = [(s.tensor * _TENSOR + s.purpose) % WORD for s in streams]
-        k0 = self.mix32(self._added(a, np.array(shifts, np.uint32)))
-        return k0, self.mix32(self._xor(k0, np.array(_SECOND, np.uint32)))
-
-    def _word(self, number: Number) -> Operand:
-        return self.cast(number, UINT32) if isinstance(number, Value) else np.array(
-            number % WORD, np.uint32)  # fmt: skip
+        first = self._core(self._folded(self._added(a, np.array(shifts, np.uint32))))
+        second = self._core(self._xor(first, np.array(_SECOND ^ _SECOND >> _FOLD, np.uint32)))
+        return self._folded(first), second
 
     def _words(self, streams: Sequence[Stream], counts: Sequence[int]) -> Value:
         """Append the words of streams, one behind the other: uint32 (sum of counts,)."""
-        k0, k1 = (self.parted(key, [1] * len(streams)) for key in self._keys(streams))
+        k0, folded_k1 = (self.parted(key, [1] * len(streams)) for key in self._keys(streams))
         counters = [self._counters(count) for count in counts]
         started = [self._added(c, key) for c, key in zip(counters, k0, strict=True)]
-        mixed = self.parted(self.mix32(self.join(started, 0)), counts)
-        return self.mix32(
-            self.join([self._xor(part, key) for part, key in zip(mixed, k1, strict=True)], 0)
-        )
+        hashed = self.parted(self._core(self._folded(self.join(started, 0))), counts)
+        crossed = [self._xor(part, key) for part, key in zip(hashed, folded_k1, strict=True)]
+        return self._folded(self._core(self.join(crossed, 0)))
 
     def _counters(self, count: int) -> Value:
         """Append 0, 1, .. count - 1: a runtime computes it once, when it loads the graph."""
