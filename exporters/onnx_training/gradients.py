@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE, Window
 from edgetrain.exporters.onnx_training.graph import OFFSET, Shape, Value
-from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8
+from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8, UINT64
 from edgetrain.exporters.onnx_training.updates import Updates
 from edgetrain.exporters.onnx_writing.form_exact import MIDDLE, rounding
 
@@ -30,22 +30,24 @@ class Gradients(Updates):
             scaled = self.minus(scaled, origin)
         else:
             scaled = self._scaled(acc, multiplier, shift)
-        peak = self.op("ReduceMax", self.op("Abs", scaled, dtype=INT64, shape=scaled.shape),
-                       dtype=INT64, shape=(), keepdims=0)  # fmt: skip
-        return self.clip(scaled, -ERROR_MAX, ERROR_MAX), self.cast(peak, INT32)
+        peak = self.op("ReduceMax", self.op("Abs", scaled, dtype=INT32, shape=scaled.shape),
+                       dtype=INT32, shape=(), keepdims=0)  # fmt: skip
+        return self.clip(scaled, -ERROR_MAX, ERROR_MAX), peak
 
     def _scaled(self, acc: Value, multiplier: int, shift: Value) -> Value:
         """Append `edgetrain.arithmetic.rounding.rescale` by a shift of the step, from -31 to 0."""
-        shifts = -np.arange(32)
-        factor, up, down, bits, origin = rounding(np.full(32, multiplier), shifts)
+        parts = rounding(np.full(32, multiplier), -np.arange(32))
         right = self.minus(0, shift)
         up, down, bits, origin = (
-            self.op("Gather", table.astype(np.int64), right, dtype=INT64, shape=())
-            for table in (up, down, bits, origin)
+            self.op("Gather", table, right, dtype=table.dtype, shape=())
+            for table in (parts.up, parts.down, parts.bits, parts.origin.astype(np.int32))
         )
-        product = self.times(self.cast(acc, INT64), int(factor[0]))
+        product = self.times(self.cast(acc, INT64), int(parts.factor[0]))
         nudge = self.choose(self.less(acc, 0), down, up)
-        return self.minus(self.shift64(self.plus(product, nudge), bits), origin)
+        positive = self.cast(self.plus(product, nudge), UINT64)
+        shifted = self.op("BitShift", positive, bits, dtype=UINT64, shape=product.shape,
+                          direction="RIGHT")  # fmt: skip
+        return self.minus(self.cast(shifted, INT32), origin)
 
     def _digits(self, e: Value, ratio: NDArray[Any]) -> list[tuple[Value, int, int]]:
         """Write errors times a channel's ratio in digits of 8 bits: codes, zero point, unit."""

@@ -70,8 +70,17 @@ class Layers(Integers):
             return self.plus(acc, self.shaped(b, (acc.shape[1], *shape[1:])))
         return self.plus(acc, b.reshape(shape)) if b.any() else acc
 
-    def rescaled(self, acc: Value, multiplier: Any, shift: Any) -> tuple[Value, NDArray[Any]]:
-        """Append `edgetrain.arithmetic.rounding.rescale`, with an origin to be taken off."""
+    def rescaled(
+        self, acc: Value, multiplier: Any, shift: Any, is_positive: bool = False
+    ) -> tuple[Value, NDArray[Any]]:
+        """Append `edgetrain.arithmetic.rounding.rescale` of int32, with an origin to be taken off.
+
+        Args:
+            acc: int32.
+            multiplier: a number, or int32 (channels,).
+            shift: likewise.
+            is_positive: whether results from 0 on are all that counts.
+        """
         last = (1, -1, *[1] * (len(acc.shape) - 2))
         parts = rounding(multiplier, shift)
         factor, up, away, bits, origin = (
@@ -83,23 +92,26 @@ class Layers(Integers):
             shape=broadcast(acc.shape, np.shape(factor)),
         )  # fmt: skip
         raised = self.plus(product, up)
-        if np.any(away):
+        if np.any(away) and not is_positive:
             down = self.op("Where", self.less(acc, 0), -away, np.int64(0), dtype=INT64,
                            shape=product.shape)  # fmt: skip
             raised = self.plus(raised, down)
         positive = self.cast(raised, UINT64)
         shifted = self.op("BitShift", positive, bits, dtype=UINT64, shape=product.shape,
                           direction="RIGHT")  # fmt: skip
-        return self.cast(shifted, INT64), origin
+        return self.cast(shifted, INT32), origin.astype(np.int32)
 
     def requantize(
         self, acc: Value, multiplier: Any, shift: Any, zero_point: int, low: int, high: int
     ) -> Value:
         """Append `fixed.requantize`."""
-        scaled, origin = self.rescaled(acc, multiplier, shift)
-        codes = self.minus(scaled, origin - zero_point - OFFSET)
-        limits = np.int64(low + OFFSET), np.int64(high + OFFSET)
-        return self.cast(self.op("Clip", codes, *limits, dtype=INT64, shape=codes.shape), UINT8)
+        scaled, origin = self.rescaled(acc, multiplier, shift, is_positive=low >= zero_point)
+        moved = zero_point + OFFSET
+        if np.max(shift) < 0:  # what is halved at least has room for a zero point
+            codes = self.clip(self.minus(scaled, origin - moved), low + OFFSET, high + OFFSET)
+            return self.cast(codes, UINT8)
+        codes = self.clip(self.minus(scaled, origin), low - zero_point, high - zero_point)
+        return self.cast(self.plus(codes, moved), UINT8)
 
     def logits_q10(self, acc: Value, multiplier: Any, shift: Any) -> Value:
         """Append `fixed.logits_q10`."""

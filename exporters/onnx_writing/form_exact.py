@@ -19,7 +19,7 @@ from edgetrain.arithmetic.layers import (
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, Int32, rescale
 from edgetrain.exporters.onnx_writing.layout import channels, filters, flatten, sliding
 from edgetrain.exporters.onnx_writing.softmax import softmax
-from edgetrain.exporters.onnx_writing.write import Writer
+from edgetrain.exporters.onnx_writing.write import Operand, Writer
 from edgetrain.graph import INPUT, Node, Shape
 from edgetrain.model import Model
 
@@ -103,16 +103,22 @@ def requantize(
     Returns:
         The name of the uint8 result.
     """
-    factor, up, down, total, start = rounding(multiplier, shift)
+    factor, up, down, bits, origin = rounding(multiplier, shift)
     product = write.op("Mul", write.cast(acc, np.int64), channels(factor, shape))
-    negative = write.op("Less", acc, np.int32(0))
-    nudge = write.op("Where", negative, channels(down, shape), channels(up, shape))
+    nudge: Operand = channels(up, shape)
+    if limits[0] < zero_point:  # below, where ties go elsewhere, everything is cut off
+        negative = write.op("Less", acc, np.int32(0))
+        nudge = write.op("Where", negative, channels(down, shape), nudge)
     positive = write.cast(write.op("Add", product, nudge), np.uint64)
-    bits = channels(total, shape)
-    shifted = write.cast(write.op("BitShift", positive, bits, direction="RIGHT"), np.int64)
-    codes = write.op("Sub", shifted, channels(start - zero_point - OFFSET, shape))
-    low, high = (np.int64(limit + OFFSET) for limit in limits)
-    return write.cast(write.op("Clip", codes, low, high), np.uint8)
+    shifted = write.op("BitShift", positive, channels(bits, shape), direction="RIGHT")
+    scaled, moved = write.cast(shifted, np.int32), zero_point + OFFSET
+    low, high = (np.int32(limit - zero_point) for limit in limits)
+    if np.max(shift) < 0:  # what is halved at least has room for a zero point
+        codes = write.op("Sub", scaled, channels((origin - moved).astype(np.int32), shape))
+        return write.cast(write.op("Clip", codes, low + moved, high + moved), np.uint8)
+    centred = write.op("Sub", scaled, channels(origin.astype(np.int32), shape))
+    codes = write.op("Add", write.op("Clip", centred, low, high), np.int32(moved))
+    return write.cast(codes, np.uint8)
 
 
 def counts(height: int, width: int, window: Window) -> NDArray[np.int32]:
