@@ -90,11 +90,13 @@ class Randomness(Losses):
 
     def _words(self, streams: Sequence[Stream], counts: Sequence[int]) -> Value:
         """Append the words of streams, one behind the other: uint32 (sum of counts,)."""
-        k0, folded_k1 = (self.parted(key, [1] * len(streams)) for key in self._keys(streams))
-        counters = [self._counters(count) for count in counts]
-        started = [self._added(c, key) for c, key in zip(counters, k0, strict=True)]
-        hashed = self.parted(self._core(self._folded(self.join(started, 0))), counts)
-        crossed = [self._xor(part, key) for part, key in zip(hashed, folded_k1, strict=True)]
+        k0, folded_k1 = self._keys(streams)
+        alone = [1] * len(streams)
+        begins = zip(counts, self.parted(self.cast(k0, INT32), alone), strict=True)
+        started = [self.plus(self._counters(count), key) for count, key in begins]
+        hashed = self._core(self._folded(self.cast(self.join(started, 0), UINT32)))
+        middles = zip(self.parted(hashed, counts), self.parted(folded_k1, alone), strict=True)
+        crossed = [self._xor(part, key) for part, key in middles]
         return self._folded(self._core(self.join(crossed, 0)))
 
     def _counters(self, count: int) -> Value:
