@@ -292,10 +292,10 @@ def test_replays_of_any_size(backend, shape, queries):
     rng = np.random.default_rng(queries)
     devices, steps, (channels, n) = 3, 9, shape
     w, b = int8(rng, devices, channels, n), int32(rng, 900, devices, channels)
-    keys = rng.integers(0, 2**32, (devices, steps, queries + 1, 2), dtype=np.uint32)
+    seeds, tensor = rng.integers(0, 2**32, devices, dtype=np.uint32), int(rng.integers(2**32))
     for largest, bound in ((64, 2**31 - 1), (2**24, 2**16)):
         slopes = rng.choice([-largest, 0, largest], (devices, steps, queries)).astype(np.int32)
         rates = rng.integers(0, bound, (2, steps, channels)).astype(np.int32)
-        arguments = (slopes, keys[:, :, 1:], keys[:, :, 0], rates[0], rates[1] >> 8, 1000)
+        arguments = (slopes, seeds, tensor, bound, rates[0], rates[1] >> 8, 1000)
         check(backend, "replay_int8", w, b, *arguments)
         check(backend, "replay_int8", w[:, :, ::-1], b[::-1], *arguments)
