@@ -63,9 +63,7 @@ def replay_weights(
     seed, tensor, first = tl.load(seeds + device), tl.load(place), tl.load(place + 1)
     for step in range(steps):
         number = first + step
-        acc = slope_sum(
-            own + step * queries, seed, tensor, number, counter, bit, queries, PERTURB
-        )
+        acc = slope_sum(own + step * queries, seed, tensor, number, counter, bit, queries, PERTURB)
         rate = tl.load(rates + step * channels + channel).to(tl.int64)
         k0, k1 = stream_key(seed, number, tensor, ROUND)
         word = random_word(k0, k1, quad.to(tl.uint32))

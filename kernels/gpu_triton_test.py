@@ -98,10 +98,10 @@ def test_every_kernel_compiles_for_a_gpu_and_products_use_its_tensor_cores(compi
     backend.momentum(b, b, 3, 1)
     backend.random_signs(key, 3, 40)
     backend.look_up(x, np.arange(256, dtype=np.int16))
-    slopes, keys = np.ones((2, 3, 1), np.int32), np.ones((2, 3, 1, 2), np.uint32)
-    rates = np.ones((3, 4), np.int32)
-    many = w.reshape(2, 4, -1), np.ones((2, 4), np.int32)
-    backend.replay_int8(*many, slopes, keys, keys[:, :, 0], rates, rates, 9)
+    slopes, rates = np.ones((2, 3, 1), np.int32), np.ones((3, 4), np.int32)
+    for n in (6, 8):
+        many = np.ones((2, 4, n), np.int8), np.ones((2, 4), np.int32)
+        backend.replay_int8(*many, slopes, np.arange(2), 5, 2**31, rates, rates, 9)
     pool = window._replace(groups=1)
     backend.max_pool(x, pool)
     backend.average_pool_grad(e[..., :4], x.shape, pool)
@@ -139,6 +139,21 @@ def test_fused_layers_equal_the_specification(backend, groups):
             np.testing.assert_array_equal(
                 backend.dense(*arguments), fixed.dense(*arguments), strict=True
             )
+
+
+@pytest.mark.parametrize("shift", [*range(-31, -26), -8, *range(-3, 4), 30])
+def test_fused_sums_are_rounded_twice(backend, shift):
+    """Ties of both roundings, and the ends of the range, at every kind of multiplier."""
+    most = (2**31 - 1) >> max(shift, 0)
+    ties = np.arange(-9, 10)[:, None] * 2 ** np.arange(0, 30, 3)[None]
+    b = np.unique(np.clip(np.r_[ties.ravel(), ties.ravel() + 1, most, -most - 1], -most - 1, most))
+    x, w = np.zeros((1, 1), np.int8), np.zeros((len(b), 1), np.int8)
+    for multiplier in (0, 2**30, 2**30 + 1, 3 << 29, 2**31 - 1):
+        scales = (np.full(len(b), multiplier, np.int32), np.full(len(b), shift, np.int32), 5)
+        arguments = (x, w, b.astype(np.int32), 0, *scales)
+        np.testing.assert_array_equal(
+            backend.dense(*arguments), fixed.dense(*arguments), strict=True
+        )
 
 
 def test_shapes_that_do_not_fit_are_refused(backend):
