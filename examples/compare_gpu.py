@@ -20,6 +20,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+import triton
 from tables import RESULTS, put
 
 from edgetrain import fixed, kernels
@@ -55,7 +56,7 @@ TILES = [
         (256, 64, 128, 4, 4), (64, 256, 128, 4, 4), (128, 64, 128, 4, 4),
     )
 ]  # fmt: skip
-GROUPS = (4, 8, 16)
+GROUPS = (8, 4, 16)
 """Tiles of the large product, all to be tried."""
 
 
@@ -99,6 +100,9 @@ class Product:
         self.shift = -7 - columns.bit_length() // 2
         self.scales = torch.full_like(self.b, 2**30 + 7), torch.full_like(self.b, self.shift)
         self.out = torch.empty((rows, filters), dtype=torch.int8, device="cuda")
+        x, w, b = (t.cpu().numpy() for t in (self.x[0], self.w[0], self.b))
+        self.rows = [0, 1, rows // 2, rows - 1]
+        self.wanted = fixed.dense(x[self.rows], w, b, 3, 2**30 + 7, self.shift, -5)
 
     def fused(self, call: int) -> None:
         """Multiply and requantize as the backend does."""
@@ -113,13 +117,10 @@ class Product:
         torch._int_mm(self.x[i], self.w[i].T)
 
     def check(self) -> None:
-        """Stop unless the first and the last rows are those of the specification."""
+        """Stop unless some rows are those of the specification."""
+        self.out.fill_(99)
         self.fused(0)
-        x, w, b = (t.cpu().numpy() for t in (self.x[0], self.w[0], self.b))
-        out = self.out.cpu().numpy()
-        for rows in (slice(0, 8), slice(-8, None)):
-            wanted = fixed.dense(x[rows], w, b, 3, 2**30 + 7, self.shift, -5)
-            np.testing.assert_array_equal(out[rows], wanted)
+        np.testing.assert_array_equal(self.out[self.rows].cpu().numpy(), self.wanted)
 
 
 def products() -> list[str]:
@@ -136,20 +137,27 @@ def products() -> list[str]:
 
 
 def tune() -> None:
-    """Print how fast the large product is with every tile."""
+    """Print how fast the large product is with every tile, and the best with other groups."""
+    product = Product(*PRODUCTS["4096 x 4096 x 4096"])
+    found = [(timed(product, tile, GROUPS[0]), i) for i, tile in enumerate(TILES)]
+    best = TILES[min(found)[1]]
+    for group in GROUPS[1:]:
+        timed(product, best, group)
+
+
+def timed(product: Product, tile: dict[str, int], group: int) -> float:
+    """Return microseconds of a product with a tile; infinity where the tile does not fit."""
     from edgetrain.kernels import gpu_triton_calls as calls
 
-    product = Product(*PRODUCTS["4096 x 4096 x 4096"])
-    for tile in TILES:
-        for group in GROUPS:
-            calls.LARGE_TILE, calls.GROUP = tile, group
-            try:
-                product.check()
-                ours, theirs = times(product.fused, product.plain)
-            except Exception as error:  # a tile that does not fit the device's shared memory
-                print(f"{tile} {group}: {str(error).splitlines()[0][:90]}", flush=True)
-                break
-            print(f"{tile} {group}: {ours:.1f} µs, {theirs / ours:.3f} x torch", flush=True)
+    calls.LARGE_TILE, calls.GROUP = tile, group
+    try:
+        product.check()
+        ours, theirs = times(product.fused, product.plain)
+    except triton.runtime.errors.OutOfResources as error:
+        print(f"{tile}: {error}", flush=True)
+        return float("inf")
+    print(f"{tile}, group {group}: {ours:.1f} µs, {theirs / ours:.3f} x torch", flush=True)
+    return ours
 
 
 def float_images(shape: tuple[int, ...]) -> np.ndarray:
@@ -187,20 +195,20 @@ def replayed(model: Model, files: dict[int, bytes], ops: ModuleType) -> float:
     return len(files) * STEPS / (time.perf_counter() - started)
 
 
-def fleet(numba: ModuleType, triton: ModuleType) -> list[str]:
+def fleet(numba: ModuleType, gpu: ModuleType) -> list[str]:
     """Return the table of replays; both backends must reach the traces of the journals."""
     model = quantize(ds_cnn((49, 10, 1), 12), float_images((49, 10, 1)), headroom=2.0)
     rule = ForwardGradient(settings=Settings(learning_rate=0.05), space="weight", head="same")
-    files = journals(model, rule, triton)
+    files = journals(model, rule, gpu)
     some = {device: files[device] for device in range(ON_ONE_CORE)}
     replayed(model, some, numba)  # compiles
     one_core = statistics.median(replayed(model, some, numba) for _ in range(3))
-    gpu = statistics.median(replayed(model, files, triton) for _ in range(4))
+    many = statistics.median(replayed(model, files, gpu) for _ in range(4))
     return [
         f"| replay of {STEPS:,} steps of DS-CNN | steps a second, all devices | times |",
         "|---|---|---|",
         f"| one CPU core, numba, {ON_ONE_CORE} devices | {one_core:,.0f} | 1 |",
-        f"| GPU, triton, {DEVICES} devices | {gpu:,.0f} | {gpu / one_core:,.0f} |",
+        f"| GPU, triton, {DEVICES} devices | {many:,.0f} | {many / one_core:,.0f} |",
         "",
         f"A journal of these has {len(files[0]):,} bytes.",
     ]
@@ -224,7 +232,7 @@ def training(backends: dict[str, ModuleType]) -> list[str]:
 
 
 def main() -> None:
-    triton, numba = kernels.load("triton"), kernels.load("numba")
+    numba, gpu = kernels.load("numba"), kernels.load("triton")
     name = torch.cuda.get_device_name()
     print(f"{name}, torch {torch.__version__}, numpy {np.__version__}", flush=True)
     if "--tune" in sys.argv[1:]:
@@ -232,8 +240,8 @@ def main() -> None:
         return
     tables: list[Callable[[], list[str]]] = [
         products,
-        lambda: fleet(numba, triton),
-        lambda: training({"numba": numba, "triton": triton}),
+        lambda: fleet(numba, gpu),
+        lambda: training({"numba": numba, "triton": gpu}),
     ]
     lines: list[str] = [f"On an {name}:"]
     for table in tables:
