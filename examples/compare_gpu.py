@@ -195,8 +195,9 @@ def replayed(model: Model, files: dict[int, bytes], ops: ModuleType) -> float:
     return len(files) * STEPS / (time.perf_counter() - started)
 
 
-def fleet(numba: ModuleType, gpu: ModuleType) -> list[str]:
+def fleet() -> list[str]:
     """Return the table of replays; both backends must reach the traces of the journals."""
+    numba, gpu = kernels.load("numba"), kernels.load("triton")
     model = quantize(ds_cnn((49, 10, 1), 12), float_images((49, 10, 1)), headroom=2.0)
     rule = ForwardGradient(settings=Settings(learning_rate=0.05), space="weight", head="same")
     files = journals(model, rule, gpu)
@@ -214,8 +215,9 @@ def fleet(numba: ModuleType, gpu: ModuleType) -> list[str]:
     ]
 
 
-def training(backends: dict[str, ModuleType]) -> list[str]:
+def training() -> list[str]:
     """Return the table of training steps, whose bits must be equal."""
+    backends = {name: kernels.load(name) for name in ("numba", "triton")}
     lines = [f"| backprop steps a second, batch {BATCH} | {' | '.join(backends)} |",
              "|---" * (1 + len(backends)) + "|"]  # fmt: skip
     for name, net in (("MLP 784-128-64-10", mlp((784,), 10)),
@@ -232,20 +234,14 @@ def training(backends: dict[str, ModuleType]) -> list[str]:
 
 
 def main() -> None:
-    numba, gpu = kernels.load("numba"), kernels.load("triton")
     name = torch.cuda.get_device_name()
-    print(f"{name}, torch {torch.__version__}, numpy {np.__version__}", flush=True)
+    print(f"{name}, torch {torch.__version__}, triton {triton.__version__}", flush=True)
     if "--tune" in sys.argv[1:]:
         tune()
         return
-    tables: list[Callable[[], list[str]]] = [
-        products,
-        lambda: fleet(numba, gpu),
-        lambda: training({"numba": numba, "triton": gpu}),
-    ]
-    lines: list[str] = [f"On an {name}:"]
-    for table in tables:
-        found: list[str] = table()
+    lines = [f"On an {name}:"]
+    for table in (products, fleet, training):
+        found = table()
         lines += ["", *found]
         print("\n".join(found), flush=True)
     put(RESULTS, "gpu", "\n".join(lines))
