@@ -76,7 +76,7 @@ def run_dense(
     rows, (n_out, n_in) = len(x), w.shape
     is_large = not INTERPRETED and min(rows, n_out) >= LARGE
     tile: dict[str, Any] = LARGE_TILE if is_large else TILE
-    start = torch.empty_like(b)
+    start = empty(tuple(b.shape), torch.int32)
     some = (-(-n_out // STRIP["N"]),)
     launch(layers.offsets, some, w, b, start, n_in, n_out, zero_point, **STRIP)
     grid = (-(-rows // tile["M"]) * -(-n_out // tile["N"]),)

@@ -21,7 +21,7 @@ from edgetrain.kernels.gpu_triton_elements import (
     random_word,
     stochastic_step,
 )
-from edgetrain.kernels.gpu_triton_launch import BLOCK, launch, need, over, to_device, to_host
+from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, need, over, to_device, to_host
 
 
 @triton.jit
@@ -109,7 +109,7 @@ def replay_int8(
     need("rates_w", rates_w, (steps, channels))
     need("rates_b", rates_b, (steps, channels))
     old_w, old_b = to_device(w, np.int8), to_device(b, np.int32)
-    new_w, new_b = torch.empty_like(old_w), torch.empty_like(old_b)
+    new_w, new_b = empty(w.shape, torch.int8), empty(b.shape, torch.int32)
     place = np.array([tensor % 2**32, first % 2**32])
     given = to_device(slopes, np.int32), to_device(seeds, np.uint32), to_device(place, np.uint32)
     words, size = (n + 32) // 32, channels * n

@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 
 from edgetrain import fixed, kernels
+from edgetrain.architectures import mlp
 from edgetrain.errors import BackendError, DeviceMemoryError
 from edgetrain.fixed import Key, Window
+from edgetrain.fleet import replay_many
+from edgetrain.journal import pack_frame, read_journal, weights_trace
+from edgetrain.journal_header import header
+from edgetrain.quantize import quantize
+from edgetrain.replay import replay
+from edgetrain.replay_steps import steps_again
+from edgetrain.rules import ForwardGradient
+from edgetrain.settings import Settings
+from edgetrain.state import trace
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 triton = pytest.importorskip("triton", reason="triton is not installed")
 FAMILY = "edgetrain.kernels.gpu_triton"
 HOPPER = 90
 """Compute capability of an H100."""
+SLOPES = np.array([[[1], [-1], [0], [1], [1]]], np.int32)
 SCALE = (2**30, -3, 1, -100, 100)
 
 
@@ -179,6 +190,31 @@ def test_a_gpu_without_memory_is_said_with_the_cure(backend, monkeypatch):
     window, x, w, b, _ = layer(1)
     with pytest.raises(DeviceMemoryError, match="use a smaller --batch"):
         backend.conv2d_acc(x, w, b, 0, window)
+
+
+def test_a_fleet_on_a_gpu_with_little_memory_takes_smaller_batches(backend, monkeypatch):
+    def small(shape, **kwargs):
+        if shape[0] > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return reserve(shape, **kwargs)
+
+    model = quantize(mlp((5,), 3, hidden=()), np.ones((2, 5), np.float32), headroom=2.0)
+    rule = ForwardGradient(settings=Settings(learning_rate=0.5), space="weight", head="same")
+    start, fleet = rule.init(model), {}
+    for seed in range(5):
+        ((tuned, state),) = steps_again(rule, [(model, start)], SLOPES, [seed], fixed)
+        head = header(rule, model, seed).packed()
+        traced = weights_trace(tuned, state, start)
+        frame, _ = pack_frame(SLOPES[0].tolist(), True, traced, read_journal(head).crc)
+        fleet[seed] = read_journal(head + frame)
+    reserve, sizes = torch.empty, []
+    monkeypatch.setattr(torch, "empty", small)
+    found = dict(replay_many(model, fleet, ops=backend, on_retry=sizes.append))
+
+    assert sizes == [2, 1]  # five do not fit, nor do three; two and one do
+    for seed, run in found.items():
+        assert trace(*run) == trace(*replay(model, fleet[seed], ops=fixed))
+    assert len({trace(*run) for run in found.values()}) == len(fleet)
 
 
 def test_without_gpu_and_interpreter_the_error_says_what_is_needed():
