@@ -38,7 +38,8 @@ COMMAND = [sys.executable, "-m", "edgetrain", "parity"]
 def parity(model: Path, options: list[str], steps: str, backends: str) -> list[str]:
     """Run one comparison; return a cell a backend, or what went wrong."""
     command = [*COMMAND, str(model), *options, "--steps", steps, "--backends", backends, "--json"]
-    done = subprocess.run([*command, "--batch", "2"], capture_output=True, text=True)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "--batch", "2"], capture_output=True, text=True, env=alone)
     if done.returncode not in (0, 1) or not done.stdout.startswith("{"):
         return [f"failed: {done.stderr.strip()[-600:]}"]
     cells = []

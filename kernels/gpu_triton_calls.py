@@ -21,12 +21,12 @@ from edgetrain.kernels.gpu_triton_launch import (
 
 POINT = Window((1, 1), (1, 1), (0, 0, 0, 0))
 TILE = {"M": 32, "N": 16, "K": 256} if INTERPRETED else {"M": 128, "N": 64, "K": 64}
-LARGE_TILE = {"M": 128, "N": 256, "K": 128, "num_warps": 8, "num_stages": 3}
+LARGE_TILE = {"M": 128, "N": 128, "K": 128, "num_warps": 4, "num_stages": 3}
 LARGE = 2048
 """A product of so many rows and filters takes the larger tile, on a GPU."""
 STRIP = {"N": 64, "K": 256} if INTERPRETED else {"N": 4, "K": 1024}
 """Filters and columns that are summed up at once."""
-GROUP = 8
+GROUP = 4
 """Rows of tiles whose products are neighbours."""
 Scales = tuple[Int32 | int, Int32 | int, int, int, int]
 """Multiplier, shift, zero point, and ends of the range of a result in int8."""
