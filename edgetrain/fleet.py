@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from edgetrain.errors import DeviceMemoryError, EdgetrainError
-from edgetrain.journal import Journal, slopes_of
+from edgetrain.journal import Journal, all_slopes
 from edgetrain.model import Model
 from edgetrain.replay import check_base, check_trace, replay
 from edgetrain.replay_steps import Run, steps_again
@@ -87,10 +87,7 @@ def _together(base: Model, batch: Batch[Key], ops: ModuleType, step: int | None)
     rule = journals[0].header.rule
     check_base(base, journals[0].header)
     fresh = rule.init(base)
-    slopes = np.stack([
-        np.concatenate([slopes_of(frame, rule) for frame in journal.frames])
-        for journal in journals
-    ])  # fmt: skip
+    slopes = np.stack([all_slopes(journal) for journal in journals])
     seeds = [journal.header.seed for journal in journals]
     runs: list[Run] = [(base, fresh)] * len(batch)
     for first in range(0, slopes.shape[1], STEPS):
