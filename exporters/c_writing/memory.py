@@ -23,7 +23,7 @@ class Memory:
         weights_flash: frozen layers, and the first values of those that learn; exact.
         constants_flash: shapes, scales, rates, tables; exact, but for padding.
         weights_ram: layers that learn; exact.
-        state_ram: heads, masters, exponents, counters; exact.
+        state_ram: heads, masters, exponents, counters, a journal's frame; exact.
         arena: of activations, errors, sums and scratch memory; exact.
         stack: of the deepest call.
         code: kernels and the model's functions.
@@ -73,7 +73,7 @@ def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
         weights_flash=weights,
         constants_flash=sum(unit.declared.values()) - weights + PART_BYTES * parts,
         weights_ram=sum(learning.values()) - state,
-        state_ram=state + (COUNTERS if learning else 0),
+        state_ram=state + unit.untraced + (COUNTERS if learning else 0),
         arena=max(program.arena(target.form)[1] for program in programs),
         stack=kernels.stack + deepest,
         code=kernels.code + target.line * len(lines),

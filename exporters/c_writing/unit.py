@@ -39,6 +39,7 @@ class Unit:
             one with two underscores, which no node's name has, as the names of heads have: so
             nothing is ever named twice.
         declared: bytes of every constant by name, where a pointer has 4 bytes.
+        untraced: bytes of variables that the trace does not read.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Unit:
     traced: dict[str, tuple[str, int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     declared: dict[str, int] = field(default_factory=dict)
+    untraced: int = 0
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
