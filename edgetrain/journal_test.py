@@ -67,6 +67,13 @@ def test_a_sign_takes_two_bits():
     assert two - one == 64 * 2 // 8
 
 
+def test_ten_thousand_steps_take_less_than_4_kb():
+    rule = replace(SIGNS, queries=1)
+    whole, rest = divmod(10_000, FRAME_STEPS)
+
+    assert len(written(rule, (FRAME_STEPS,) * whole + (rest,))[0]) < 4096
+
+
 @pytest.mark.parametrize("rule", [SIGNS, VALUES])
 def test_a_cut_at_any_byte_drops_the_tail_alone(rule):
     content, ends = written(rule)
