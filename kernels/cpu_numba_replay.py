@@ -4,12 +4,13 @@
 import numpy as np
 
 from edgetrain.arithmetic.randomness import ROUND, UInt32
+from edgetrain.arithmetic.replays import check_shapes
 from edgetrain.arithmetic.rooms import SIGNED
 from edgetrain.arithmetic.rounding import Int8, Int32
 from edgetrain.kernels.cpu_numba_elements import I64, stream_key
 from edgetrain.kernels.cpu_numba_jit import jit
 from edgetrain.kernels.cpu_numba_learn import step_bias, step_rows, sum_signs
-from edgetrain.kernels.cpu_numba_single import need, ready
+from edgetrain.kernels.cpu_numba_single import ready
 
 
 @jit
@@ -40,13 +41,7 @@ def replay_int8(
     rates_b: Int32, limit: int,
 ) -> tuple[Int8, Int32]:  # fmt: skip
     """See `edgetrain.fixed.replay_int8`."""
-    devices, channels, _ = w.shape
-    steps, queries = slopes.shape[1:]
-    need("b", b, (devices, channels))
-    need("slopes", slopes, (devices, steps, queries))
-    need("seeds", seeds, (devices,))
-    need("rates_w", rates_w, (steps, channels))
-    need("rates_b", rates_b, (steps, channels))
+    check_shapes(w, b, slopes, seeds, rates_w, rates_b)
     new_w, new_b = np.array(w, np.int8, order="C"), np.array(b, np.int32, order="C")
     rates = ready(rates_w, np.int32), ready(rates_b, np.int32)
     for device, seed in enumerate(seeds.tolist()):

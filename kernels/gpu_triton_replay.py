@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from edgetrain.arithmetic.randomness import PERTURB, ROUND, UInt32
+from edgetrain.arithmetic.replays import check_shapes
 from edgetrain.arithmetic.rounding import INT8_MAX, WEIGHT_MAX, Int8, Int32
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.gpu_triton_elements import (
@@ -21,7 +22,7 @@ from edgetrain.kernels.gpu_triton_elements import (
     random_word,
     stochastic_step,
 )
-from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, need, over, to_device, to_host
+from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, over, to_device, to_host
 
 
 @triton.jit
@@ -101,13 +102,8 @@ def replay_int8(
     rates_b: Int32, limit: int,
 ) -> tuple[Int8, Int32]:  # fmt: skip
     """See `edgetrain.fixed.replay_int8`."""
-    devices, channels, n = w.shape
-    steps, queries = slopes.shape[1:]
-    need("b", b, (devices, channels))
-    need("slopes", slopes, (devices, steps, queries))
-    need("seeds", seeds, (devices,))
-    need("rates_w", rates_w, (steps, channels))
-    need("rates_b", rates_b, (steps, channels))
+    check_shapes(w, b, slopes, seeds, rates_w, rates_b)
+    (devices, channels, n), (steps, queries) = w.shape, slopes.shape[1:]
     old_w, old_b = to_device(w, np.int8), to_device(b, np.int32)
     new_w, new_b = empty(w.shape, torch.int8), empty(b.shape, torch.int32)
     place = np.array([tensor % 2**32, first % 2**32])

@@ -309,3 +309,13 @@ def test_replays_of_any_size(backend, shape, queries):
         arguments = (slopes, seeds, tensor, bound, rates[0], rates[1] >> 8, 1000)
         check(backend, "replay_int8", w, b, *arguments)
         check(backend, "replay_int8", w[:, :, ::-1], b[::-1], *arguments)
+
+
+def test_replays_of_shapes_that_do_not_fit_are_refused(backend):
+    w, b, slopes = np.zeros((2, 3, 4), np.int8), np.zeros((2, 3), np.int32), np.zeros((2, 5, 1))
+    seeds, rates = np.zeros(2, np.uint32), np.zeros((5, 3), np.int32)
+    whole = (w, b, slopes.astype(np.int32), seeds, 1, 0, rates, rates, 9)
+    for place in (1, 2, 3, 6, 7):
+        wrong = (*whole[:place], whole[place][1:], *whole[place + 1 :])
+        with pytest.raises(ValueError, match="must have shape"):
+            backend.replay_int8(*wrong)

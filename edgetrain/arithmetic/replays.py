@@ -31,12 +31,16 @@ def replay_int8(
     Returns:
         The new w and b.
 
+    Raises:
+        ValueError: if shapes do not fit together.
+
     Example:
         >>> w, b = np.zeros((1, 1, 3), np.int8), np.zeros((1, 1), np.int32)
         >>> slopes, rates = np.full((1, 1, 1), 64), np.full((1, 1), 2**30, np.int32)
         >>> replay_int8(w, b, slopes, np.ones(1, np.uint32), 5, 0, rates, rates >> 15, 99)
-        (array([[[-16,  16,  16]]], dtype=int8), array([[-32]], dtype=int32))
+        (array([[[ 16,  16, -16]]], dtype=int8), array([[-32]], dtype=int32))
     """
+    check_shapes(w, b, slopes, seeds, rates_w, rates_b)
     w, b = w.copy(), b.copy()
     _, channels, n = w.shape
     for device, seed in enumerate(seeds.tolist()):
@@ -50,3 +54,17 @@ def replay_int8(
             w[device], _ = update_int8(w[device], acc[:, :-1], rates_w[step], key)
             b[device] = update_bias(b[device], acc[:, -1], rates_b[step], limit)
     return w, b
+
+
+def check_shapes(
+    w: Int8, b: Int32, slopes: Int32, seeds: UInt32, rates_w: Int32, rates_b: Int32
+) -> None:
+    """Raise ValueError unless the arguments of `replay_int8` fit together."""
+    (devices, channels, _), (steps, queries) = w.shape, slopes.shape[1:]
+    for name, array, shape in (
+        ("b", b, (devices, channels)), ("slopes", slopes, (devices, steps, queries)),
+        ("seeds", seeds, (devices,)), ("rates_w", rates_w, (steps, channels)),
+        ("rates_b", rates_b, (steps, channels)),
+    ):  # fmt: skip
+        if array.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
