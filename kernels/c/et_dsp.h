@@ -13,6 +13,9 @@
 
 #define ET_INLINE static inline __attribute__((always_inline))
 
+/* An inner loop is a function of its own, so that nothing else asks for registers. */
+#define ET_ALONE static __attribute__((noinline))
+
 /* Four bytes, or two numbers of 16 bits, as one word. */
 typedef uint32_t __attribute__((may_alias)) et_word;
 
@@ -161,7 +164,7 @@ ET_INLINE void et_activate(const et_output *output, int8_t *y, int32_t n) {
 enum { ET_PAIRS_N = 128 };
 
 /* Packs channels first .. first + channels - 1, an even number, of n weights each, with their
- * starts and scales: 32 * ceil(n / 8) + 24 bytes for two. */
+ * starts and scales: 32 * ceil(n / 8) + 32 bytes for two. */
 void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
                    const et_output *output, int32_t first, int32_t channels, int32_t n);
 

@@ -40,9 +40,9 @@
 #define ET_PAIRS_CHANNELS(n, n_out) \
     ((n_out) < ((n) > 64 ? 16 : 32) ? (n_out) : (n) > 64 ? 16 : 32)
 #define ET_CONV2D_SCRATCH(n, n_out, rows)                                    \
-    ((n) > 128 ? ((n) + 3) / 4 * 36                                          \
-               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 40) +   \
-                     12 * ET_PAIRS_CHANNELS(n, n_out))
+    ((n) > 128 ? ((n) + 3) / 4 * 40                                          \
+               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 48) +   \
+                     16 * ET_PAIRS_CHANNELS(n, n_out))
 #define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #else
 #define ET_DENSE_SCRATCH(n_in) 0
