@@ -13,7 +13,7 @@ from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.input_labels import Labels
-from edgetrain.exporters.c_writing.journal import FRAME, declared, functions, keeping
+from edgetrain.exporters.c_writing.journal import FRAME, LESSON, declared, functions, keeping
 from edgetrain.exporters.c_writing.learn import step_program
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
@@ -260,7 +260,7 @@ def _code(
     before = [
         *check, "et_scale *const scales = (et_scale *)(void *)exponents;",
         f"const int32_t rate = {_rate(settings)};", "int32_t loss = 0, saturated = 0;",
-        "(void)rate, (void)scales;",
+        LESSON.format(batch=unit.batch), "(void)lesson, (void)scales;",
     ]  # fmt: skip
     after = [
         "step++;", "total_saturated += (uint32_t)saturated;",

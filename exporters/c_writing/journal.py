@@ -18,6 +18,8 @@ from edgetrain.rules import ForwardGradient, Rule
 from edgetrain.rules.weight_space import SIGN_BITS
 
 FRAME = "journal__frame"
+LESSON = "et_lesson lesson = {{seed, (uint32_t)step, rate, {batch}}};"
+"""What a step is to all that learn in it."""
 
 
 def journaled(rule: Rule) -> ForwardGradient:
@@ -89,6 +91,7 @@ def functions(name: str, book: Header, again: Program, rate: str) -> str:
             "int32_t saturated = 0;",
             "for (int32_t i = 0; i < steps; i++, step++) {",
             f"const int32_t rate = {rate};",
+            LESSON.format(batch=unit.batch),
             *again.body(),
             "}",
             "total_saturated += (uint32_t)saturated;",

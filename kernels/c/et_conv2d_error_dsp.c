@@ -88,12 +88,8 @@ int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ra
     const int32_t most = ET_ERROR_COLUMNS(taps * v->n_out);
     uint32_t *pair = scratch, *filters = pair + k.length;
     int32_t peak = 0;
-    if (scratch == NULL || v->stride_down != 1 || v->stride_right != 1 || v->n_in % 4 != 0 ||
-        !et_error_fits(scaling))
-        return -1;
-    if (v->groups != 1)
-        return et_depthwise_error_fast(e, w, ratio, scaling, out, v, scratch);
-    if (v->n_out % 4 != 0 || pixels < 2)
+    if (scratch == NULL || v->groups != 1 || v->stride_down != 1 || v->stride_right != 1 ||
+        v->n_in % 4 != 0 || v->n_out % 4 != 0 || pixels < 2 || !et_error_fits(scaling))
         return -1;
     __builtin_memset(pair, 0, (size_t)k.length * sizeof *pair);
     for (int32_t first = 0; first < v->n_in; first += most) {

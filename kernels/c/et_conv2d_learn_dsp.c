@@ -121,9 +121,7 @@ int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_po
     uint32_t *values = scratch, *errors = values + most * WEIGHTS / 2;
     const int8_t **places = (const int8_t **)(void *)(errors + 2 * most);
     int32_t *sums = (int32_t *)(void *)(places + most), saturated = 0;
-    if (scratch != NULL && v->groups != 1)
-        return et_depthwise_learn_fast(x, e, x_zero_point, weights, rates, batch, v, scratch);
-    if (scratch == NULL || v->n_out % 4 != 0 || pixels < 4)
+    if (scratch == NULL || v->groups != 1 || v->n_out % 4 != 0 || pixels < 4)
         return -1;
     for (int32_t weight = 0; weight < n; weight += WEIGHTS) {
         const int32_t some = et_min(WEIGHTS, n - weight);
@@ -137,7 +135,7 @@ int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_po
                 multiply(errors + et_padded(count), values, et_padded(count), some, first == 0,
                          rows + 2 * WEIGHTS);
                 for (int32_t i = o; last && i < o + 4; i++, rows += WEIGHTS)
-                    saturated += et_update_part(weights, rows, et_rate(rates, i, 32),
+                    saturated += weights->update(weights, rows, et_rate(rates, i, 32),
                                               (uint32_t)(i * n + weight), some);
             }
         }

@@ -123,7 +123,7 @@ int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero
     const et_window *v = window;
     const int32_t taps = v->kernel_height * WIDTH;
     int32_t saturated = 0;
-    if (!fits(v))
+    if (scratch == NULL || !fits(v))
         return -1;
     for (int32_t o = 0; o < v->n_out; o += CHANNELS) {
         int32_t sums[CHANNELS][ROWS_MAX * WIDTH];
@@ -133,7 +133,7 @@ int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero
                       e + n * v->out_height * v->out_width * v->n_out + o, x_zero_point, o + n, scratch,
                       sums);
         for (int32_t c = 0; c < CHANNELS; c++)
-            saturated += et_update_part(weights, sums[c], et_rate(rates, o + c, 32),
+            saturated += weights->update(weights, sums[c], et_rate(rates, o + c, 32),
                                       (uint32_t)((o + c) * taps), taps);
     }
     return saturated;
@@ -217,7 +217,7 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
                           size_of(deep, pitch)};
     int32_t *acc = scratch, peak = 0;
     int16_t *planes = (int16_t *)(void *)(acc + n);
-    if (!fits(v))
+    if (scratch == NULL || !fits(v) || !et_error_fits(scaling))
         return -1;
     for (int32_t o = 0; o < v->n_out; o += CHANNELS)
         for (int32_t first = 0; first < v->height; first += most) {

@@ -140,24 +140,10 @@ ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t righ
 }
 
 /* Whether et_requantize_dsp holds for every channel: whether every shift is negative. */
-ET_INLINE int et_fits_dsp(const et_output *output, int32_t channels) {
-    const int8_t *shift = output->shift, *end = shift + channels;
-    uint32_t signs = 0x80808080u;
-    for (; end - shift >= 4; shift += 4)
-        signs &= et_load4(shift);
-    int32_t sign = -1;
-    while (shift != end)
-        sign &= *shift++;
-    return signs == 0x80808080u && sign < 0;
-}
+int et_fits_dsp(const et_output *output, int32_t channels);
 
 /* Clip what was saturated to int8 to a narrower activation. */
-ET_INLINE void et_activate(const et_output *output, int8_t *y, int32_t n) {
-    if (output->low == INT8_MIN && output->high == INT8_MAX)
-        return;
-    for (int32_t i = 0; i < n; i++)
-        y[i] = (int8_t)et_clip(y[i], output->low, output->high);
-}
+void et_activate(const et_output *output, int8_t *y, int32_t n);
 
 /* Convolutions of few weights a channel, at most ET_PAIRS_N: the weights are widened, two channels
  * side by side, some channels at a time. */

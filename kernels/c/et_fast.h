@@ -26,8 +26,6 @@ int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const 
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch);
 int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                    const et_output *output, int8_t *y, const et_window *window, void *scratch);
-
-/* The part of et_conv2d_fast for groups > 1. */
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch);
 
@@ -63,6 +61,8 @@ static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_
 
 #define et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch) ((void)(scratch), 0)
 #define et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch) ((void)(scratch), 0)
+#define et_depthwise_fast(x, w, start, x_zero_point, output, y, window, scratch) \
+    ((void)(scratch), 0)
 #define et_requantize_fast(acc, output, y, rows, channels) 0
 #define et_add_fast(a, a_term, b, b_term, y, y_term, low, high, n) 0
 #define et_max_fast(x, y, v, at) 0

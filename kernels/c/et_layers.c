@@ -134,3 +134,14 @@ void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x
         if (!et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch))
             convolve_image(x, w, start, x_zero_point, output, NULL, y, window);
 }
+
+ET_SPARE
+void et_depthwise(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                  const et_output *output, int8_t *y, int32_t batch, const et_window *window,
+                  void *scratch) {
+    const int32_t read = window->height * window->width * window->n_in;
+    const int32_t written = window->out_height * window->out_width * window->n_out;
+    for (int32_t n = 0; n < batch; n++, x += read, y += written)
+        if (!et_depthwise_fast(x, w, start, x_zero_point, output, y, window, scratch))
+            convolve_image(x, w, start, x_zero_point, output, NULL, y, window);
+}

@@ -122,12 +122,20 @@ void et_conv2d_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32
 /* y = requantize(acc) of et_conv2d_acc.
  *
  * y        int8 [batch][out_height][out_width][n_out]   out; must not overlap x
- * scratch  ET_CONV2D_SCRATCH or, with groups == n_in == n_out, ET_DEPTHWISE_SCRATCH bytes, or NULL
+ * scratch  ET_CONV2D_SCRATCH bytes, or NULL: without a fast form for several groups
  * others   as et_conv2d_acc
  */
 void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                const et_output *output, int8_t *y, int32_t batch, const et_window *window,
                void *scratch);
+
+/* The same with a group a channel: groups == n_in == n_out.
+ *
+ * scratch  ET_DEPTHWISE_SCRATCH bytes, or NULL
+ */
+void et_depthwise(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                  const et_output *output, int8_t *y, int32_t batch, const et_window *window,
+                  void *scratch);
 
 /* y = requantize(acc): for layers whose accumulators are needed in between.
  *

@@ -104,20 +104,26 @@ int32_t et_update_int16(int16_t *w, const int32_t *grad, const int32_t *multipli
     return saturated;
 }
 
-int32_t et_update_part(const et_weights *weights, const int32_t *grad, int32_t multiplier,
-                       uint32_t first, int32_t n) {
-    if (weights->velocity != NULL) {
-        int32_t *velocity = weights->velocity + first;
-        et_momentum(velocity, grad, weights->decay, weights->realign, n);
-        grad = velocity;
-    }
-    if (weights->master == NULL)
-        return et_update_int8_part(weights->w + first, grad, multiplier, weights->key, first, n);
+int32_t et_update_w8(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                     uint32_t first, int32_t n) {
+    return et_update_int8_part(weights->w + first, grad, multiplier, weights->key, first, n);
+}
+
+int32_t et_update_w16(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                      uint32_t first, int32_t n) {
     int16_t *master = weights->master + first;
     const int32_t saturated =
         et_update_int16_part(master, grad, multiplier, weights->key, first, n);
     et_visible(master, weights->w + first, n);
     return saturated;
+}
+
+int32_t et_update_momentum(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                           uint32_t first, int32_t n) {
+    int32_t *velocity = weights->velocity + first;
+    et_momentum(velocity, grad, weights->decay, weights->realign, n);
+    return (weights->master == NULL ? et_update_w8 : et_update_w16)(weights, velocity, multiplier,
+                                                                    first, n);
 }
 
 void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
