@@ -63,18 +63,17 @@ ET_ALONE int32_t multiply(const uint32_t *filter, const uint32_t *pair, int32_t 
                           int32_t columns, const et_scaling *scaling, int8_t *y, int32_t pitch,
                           int32_t peak) {
     const et_factor factor = et_factor_of(scaling);
-    int8_t *next = y + pitch;
-    for (const int8_t *end = y + columns; y != end; y += 2, next += 2, filter += length) {
+    for (const int8_t *end = y + columns; y != end; filter += length) {
         const et_sums4 sums = et_tile(filter, pair, length, (et_sums4){0, 0, 0, 0});
         const int32_t p = et_rescale_dsp(sums.p, factor), q = et_rescale_dsp(sums.q, factor);
         const int32_t u = et_rescale_dsp(sums.u, factor), s = et_rescale_dsp(sums.v, factor);
         if (__builtin_expect((et_about(p) | et_about(q) | et_about(u) | et_about(s)) >= peak, 0))
             peak = et_peak(et_peak(et_peak(et_peak(peak, p), q), u), s);
-        y[0] = et_saturate_dsp(p);
-        y[1] = et_saturate_dsp(u);
-        next[0] = et_saturate_dsp(q);
-        next[1] = et_saturate_dsp(s);
+        y[pitch] = et_saturate_dsp(q);
+        *y++ = et_saturate_dsp(p);
         ET_HIDE(y);
+        y[pitch] = et_saturate_dsp(s);
+        *y++ = et_saturate_dsp(u);
     }
     return peak;
 }

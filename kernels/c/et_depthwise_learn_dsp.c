@@ -95,9 +95,9 @@ ET_ALONE void correlate(const int16_t *e, const int16_t *x, int32_t n, int32_t s
     sums[2] = c;
 }
 
-/* sums[channel][tap] += what one image says. */
+/* sums[channel][tap of the kernel] += what one image says. */
 static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int32_t zero_point,
-                      int32_t channel, int16_t *scratch, int32_t sums[CHANNELS][ROWS_MAX * WIDTH]) {
+                      int32_t channel, int16_t *scratch, int32_t *sums) {
     const int32_t pitch = pitch_of(v), rows = ET_STRIP_ROWS(v->out_height, pitch);
     const int32_t n = (rows * pitch + 7) / 8 * 8, deep = rows + v->kernel_height - 1;
     const sheet errors = {v->out_height, v->out_width, v->n_out, 0, rows, pitch, n};
@@ -113,7 +113,7 @@ static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int3
         for (int32_t c = 0; c < CHANNELS; c++)
             for (int32_t i = 0; i < v->kernel_height; i++)
                 correlate(e_planes + c * n, x_planes + c * values.size + i * pitch, n,
-                          sums[c] + i * WIDTH);
+                          sums + (c * v->kernel_height + i) * WIDTH);
     }
 }
 
@@ -126,15 +126,15 @@ int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero
     if (scratch == NULL || !fits(v))
         return -1;
     for (int32_t o = 0; o < v->n_out; o += CHANNELS) {
-        int32_t sums[CHANNELS][ROWS_MAX * WIDTH];
-        __builtin_memset(sums, 0, sizeof sums);
+        int32_t sums[CHANNELS * ROWS_MAX * WIDTH];
+        __builtin_memset(sums, 0, (size_t)(CHANNELS * taps) * sizeof *sums);
         for (int32_t n = 0; n < batch; n++)
             one_image(v, x + n * v->height * v->width * v->n_in + o,
-                      e + n * v->out_height * v->out_width * v->n_out + o, x_zero_point, o + n, scratch,
-                      sums);
+                      e + n * v->out_height * v->out_width * v->n_out + o, x_zero_point, o + n,
+                      scratch, sums);
         for (int32_t c = 0; c < CHANNELS; c++)
-            saturated += weights->update(weights, sums[c], et_rate(rates, o + c, 32),
-                                      (uint32_t)((o + c) * taps), taps);
+            saturated += weights->update(weights, sums + c * taps, et_rate(rates, o + c, 32),
+                                         (uint32_t)((o + c) * taps), taps);
     }
     return saturated;
 }

@@ -51,7 +51,7 @@ int32_t et_rate(const et_rates *rates, int32_t o, int32_t fraction) {
     else if (bits >= 0)
         scaled = value << bits;
     else
-        scaled = (value + ((int64_t)1 << et_min(-bits - 1, 61))) >> et_min(-bits, 62);
+        scaled = ((value >> et_min(-bits - 1, 61)) + 1) >> 1;
     if (rates->batch > 1)
         scaled /= rates->batch;
     return (int32_t)(scaled < INT32_MAX ? scaled : INT32_MAX);

@@ -15,20 +15,20 @@ enum {
 /* Hands out the fractions of one weight after the other. */
 typedef struct {
     et_key key;
-    uint32_t index, word;
+    uint32_t index, word; /* word: of the weight, whose byte is the lowest */
 } fractions;
 
 /* An odd multiple of 1/512, in Q32. */
-static uint32_t next_fraction(fractions *f) {
-    const uint32_t octet = f->index % 4;
-    if (octet == 0)
+static inline uint32_t next_fraction(fractions *f) {
+    const uint32_t fraction = (f->word << 24) + (1u << 23);
+    f->word >>= 8;
+    if (++f->index % 4 == 0)
         f->word = et_random_word(f->key, f->index / 4);
-    f->index++;
-    return (((f->word >> (8 * octet)) & 255u) << 24) + (1u << 23);
+    return fraction;
 }
 
 static fractions fractions_from(et_key key, uint32_t index) {
-    const fractions f = {key, index, et_random_word(key, index / 4)};
+    const fractions f = {key, index, et_random_word(key, index / 4) >> index % 4 * 8};
     return f;
 }
 
