@@ -270,9 +270,7 @@ def _code(
         f'#include "{name}.h"\n', "INCLUDES", "",
         f"static const uint32_t seed = {seed}u;", "static int64_t step;",
         "static uint32_t total_saturated;", *unit.declarations, "", text.arena(*programs),
-        text.function(
-            f"ET_COLD void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
-        ),
+        text.parts(unit), text.init(name, unit),
         text.function(
             f"ET_COLD et_status {name}_infer(const int8_t *x, int8_t *y)",
             [null, *infer.body(), "return ET_OK;"],

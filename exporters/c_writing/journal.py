@@ -52,7 +52,7 @@ def keeping(found: Sequence[Any], model: Model, seed: int) -> tuple[Unit, Header
     known = journaled(rule)
     book, queries = header(known, model, seed), known.queries
     unit.declarations.append(f"static uint8_t {FRAME}[ET_FRAME_BYTES({queries})];")
-    unit.first.append(f"{FRAME}[0] = 0;")
+    unit.cleared.append(f"{FRAME}[0] = 0;")
     unit.untraced += 1 + -(-FRAME_STEPS * queries // 4) + TRACE_AND_CRC
     unit.declared["journal"] = len(book.packed())
     learn = Gradient(unit, known).write(f"et_journal_add({FRAME}, SLOPES, {queries});")

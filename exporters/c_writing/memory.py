@@ -9,8 +9,8 @@ from edgetrain.exporters.c_writing.unit import Unit
 
 COUNTERS = 12
 """Bytes of the step and of the count of saturated updates."""
-PART_BYTES = 8
-"""Bytes of an entry in the table of what is saved."""
+PART_BYTES = 12
+"""Bytes of an entry in the tables of what is saved and how it begins."""
 WEIGHTS = ("_w", "_start", "_first")
 """Ends of the names of constants that are weights, biases or their first values."""
 

@@ -33,7 +33,8 @@ class Unit:
         trained: names of the nodes that learn.
         batch: samples of a step.
         declarations: lines of C, in order.
-        first: lines that put variables into their first state.
+        first: C names of the first values of all that is traced; NULL for zeros.
+        cleared: lines that put other variables into their first state.
         traced: what the trace reads: its name in Python, and the C expressions of its bytes.
         names: C name of every node; what is named after it gets a suffix, values and errors
             one with two underscores, which no node's name has, as the names of heads have: so
@@ -48,6 +49,7 @@ class Unit:
     batch: int
     declarations: list[str] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     traced: dict[str, tuple[str, int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     declared: dict[str, int] = field(default_factory=dict)
@@ -83,11 +85,8 @@ class Unit:
         ctype, size = CTYPES[values.dtype], values.size * values.itemsize
         self.declarations.append(f"static {ctype} {name}[{values.size}];")
         self.traced[key] = (name, size)
-        if not values.any():
-            self.first.append(f"__builtin_memset({name}, 0, {size});")
-        else:
-            stored = self.constant(f"{name}_first", values.ravel())
-            self.first.append(f"__builtin_memcpy({name}, {stored}, {size});")
+        stored = self.constant(f"{name}_first", values.ravel()) if values.any() else "NULL"
+        self.first.append(stored)
         return name
 
     def struct(self, kind: str, name: str, size: int, fields: Iterable[object]) -> str:

@@ -78,6 +78,7 @@ ET_ALONE int32_t multiply(const uint32_t *filter, const uint32_t *pair, int32_t 
     return peak;
 }
 
+ET_COLD
 int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                              const et_scaling *scaling, int8_t *out, const et_window *window,
                              void *scratch) {

@@ -65,12 +65,15 @@ void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, i
     }
 }
 
-ET_COLD
 int et_fits_dsp(const et_output *output, int32_t channels) {
+    const int8_t *shift = output->shift, *end = shift + channels;
+    uint32_t signs = 0x80808080u;
+    for (; end - shift >= 4; shift += 4)
+        signs &= et_load4(shift);
     int32_t sign = -1;
-    for (const int8_t *shift = output->shift, *end = shift + channels; shift != end;)
+    while (shift != end)
         sign &= *shift++;
-    return sign < 0;
+    return signs == 0x80808080u && sign < 0;
 }
 
 void et_activate(const et_output *output, int8_t *y, int32_t n) {

@@ -7,6 +7,7 @@
  * left or right of the image, so that with stride 1 it is a sum over one long vector. */
 enum { CHANNELS = 4, WIDTH = 3, ROWS_MAX = 5 };
 
+ET_COLD
 static int fits(const et_window *v) {
     return v->groups == v->n_in && v->n_in == v->n_out && v->n_in % CHANNELS == 0 &&
            v->kernel_width == WIDTH && v->kernel_height <= ROWS_MAX && v->stride_down == 1 &&
@@ -96,6 +97,7 @@ ET_ALONE void correlate(const int16_t *e, const int16_t *x, int32_t n, int32_t s
 }
 
 /* sums[channel][tap of the kernel] += what one image says. */
+ET_COLD
 static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int32_t zero_point,
                       int32_t channel, int16_t *scratch, int32_t *sums) {
     const int32_t pitch = pitch_of(v), rows = ET_STRIP_ROWS(v->out_height, pitch);
@@ -117,6 +119,7 @@ static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int3
     }
 }
 
+ET_COLD
 int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                                 const et_weights *weights, const et_rates *rates, int32_t batch,
                                 const et_window *window, void *scratch) {
@@ -197,6 +200,7 @@ ET_ALONE int32_t finish(const int32_t *acc, int32_t pitch, int32_t rows, const e
 }
 
 /* The weights of a channel: its last is met first. */
+ET_COLD
 static void turn(const int8_t *w, int32_t height, int32_t factor, taps3 *weights) {
     for (w += height * WIDTH; height > 0; height--, weights++, w -= WIDTH) {
         weights->pair = et_pkhbt((uint32_t)(w[-1] * factor), (uint32_t)(w[-2] * factor));
@@ -204,6 +208,7 @@ static void turn(const int8_t *w, int32_t height, int32_t factor, taps3 *weights
     }
 }
 
+ET_COLD
 int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                                 const et_scaling *scaling, int8_t *out, const et_window *window,
                                 void *scratch) {

@@ -13,8 +13,9 @@
 
 #define ET_INLINE static inline __attribute__((always_inline))
 
-/* An inner loop is a function of its own, so that nothing else asks for registers. */
-#define ET_ALONE static __attribute__((noinline))
+/* An inner loop is a function of its own, so that nothing else asks for registers, and what is
+ * around it can be ET_COLD. */
+#define ET_ALONE static __attribute__((noinline, hot))
 
 /* Four bytes, or two numbers of 16 bits, as one word. */
 typedef uint32_t __attribute__((may_alias)) et_word;
@@ -140,10 +141,10 @@ ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t righ
 }
 
 /* Whether et_requantize_dsp holds for every channel: whether every shift is negative. */
-int et_fits_dsp(const et_output *output, int32_t channels);
+__attribute__((noinline)) int et_fits_dsp(const et_output *output, int32_t channels);
 
 /* Clip what was saturated to int8 to a narrower activation. */
-void et_activate(const et_output *output, int8_t *y, int32_t n);
+__attribute__((noinline)) void et_activate(const et_output *output, int8_t *y, int32_t n);
 
 /* Convolutions of few weights a channel, at most ET_PAIRS_N: the weights are widened, two channels
  * side by side, some channels at a time. */

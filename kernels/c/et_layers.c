@@ -100,7 +100,7 @@ static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *star
     for (int32_t p = 0; p < v->out_height; p++)
         for (int32_t q = 0; q < v->out_width; q++) {
             const et_view at = et_look(v, p, q);
-            const int alone = part == 1 && et_whole(v, &at);
+            const int alone = ET_IS_PLAIN && part == 1 && et_whole(v, &at);
             const int8_t *corner = alone ? x + et_pixel(v, &at, 0, 0) * v->n_in : x, *filter = w;
             for (int32_t o = 0; o < v->n_out; o++, filter += taps * part) {
                 const int32_t group = v->groups == 1 ? 0 : o / together * part;
