@@ -8,7 +8,7 @@
 enum { WEIGHTS = ET_LEARN_WEIGHTS, PIXELS = ET_LEARN_PIXELS };
 
 /* Find what a tap reads at some pixels of a batch of results; NULL outside the image. */
-static void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first, int32_t count,
+ET_ALONE void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first, int32_t count,
                     const int8_t **found) {
     const int32_t i = tap / v->kernel_width - v->top, j = tap % v->kernel_width - v->left;
     const int32_t image = v->height * v->width * v->n_in, step = v->stride_right * v->n_in;
@@ -44,7 +44,7 @@ ET_ALONE void pack_words(const int8_t *const *places, int32_t length, int32_t ch
 }
 
 /* One channel, as one vector of a pair. */
-static void pack_bytes(const int8_t *const *places, int32_t length, int32_t channel,
+ET_ALONE void pack_bytes(const int8_t *const *places, int32_t length, int32_t channel,
                        int32_t zero_point, int16_t *to) {
     for (int32_t k = 0; k < length; k += 4, to += 8)
         for (int32_t i = 0; i < 4; i++) {
@@ -55,6 +55,7 @@ static void pack_bytes(const int8_t *const *places, int32_t length, int32_t chan
 
 /* What some weights of a channel, from one on, multiplied at some pixels; `known` tells for which
  * tap and pixels the places are known. */
+ET_COLD
 static void pack_values(const et_window *v, const int8_t *x, int32_t zero_point, int32_t weight,
                         int32_t weights, int32_t first, int32_t count, const int8_t **places,
                         int32_t *known, uint32_t *to) {
@@ -111,6 +112,7 @@ ET_ALONE void multiply(const uint32_t *errors, const uint32_t *values, int32_t l
     }
 }
 
+ET_COLD
 int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                              const et_weights *weights, const et_rates *rates, int32_t batch,
                              const et_window *window, void *scratch) {

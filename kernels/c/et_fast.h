@@ -8,7 +8,19 @@
 
 enum { ET_ADD_SHIFT = 20 }; /* bits that a sum has more than its terms */
 
-/* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. */
+/* The nearest int8. */
+static inline int32_t et_clip_int8(int32_t value) {
+#if defined(ET_DSP)
+    int32_t d;
+    __asm__("ssat %0,#8,%1" : "=r"(d) : "r"(value) : "cc");
+    return d;
+#else
+    return et_clip(value, INT8_MIN, INT8_MAX);
+#endif
+}
+
+/* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. Where w is NULL
+ * it only counts the steps that saturate: for a fast form that has seen that some do. */
 int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                       uint32_t first, int32_t n);
 
@@ -41,10 +53,6 @@ void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]);
 
 /* The largest under a window, of the first channels; returns of how many. */
 int32_t et_max_fast(const int8_t *x, int8_t *y, const et_window *v, const et_view *at);
-
-/* How many steps of these weights saturate: for a fast form that has seen that some do. */
-int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
-                           int32_t n);
 
 /* Updates the first weights of a row and returns how many. */
 int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,

@@ -235,8 +235,7 @@ void et_bias_learn(const int8_t *e, int32_t *b, const et_rates *rates, int32_t l
         for (int32_t r = 0; found == 0 && r < rows; r++)
             sums[0] += e[r * n_out + o];
         for (int32_t i = 0; i < et_max(found, 1); i++, o++) {
-            const int32_t multiplier = et_rate(rates, o, 16);
-            et_update_bias(b + o, sums + i, &multiplier, limit, 1);
+            b[o] = et_step_bias(b[o], sums[i], et_rate(rates, o, 16), limit);
         }
     }
 }

@@ -130,7 +130,7 @@ int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *s
         for (int32_t q = 1; q < queries; q++)
             bias += add_row(0, slopes[q], key_of(signs, q), counter, sums, n);
         saturated += weights->update(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n), n);
-        et_update_bias(b + o, &bias, &of_bias, limit, 1);
+        b[o] = et_step_bias(b[o], bias, of_bias, limit);
     }
     return saturated;
 }

@@ -8,7 +8,6 @@ enum {
     MASTER_MAX = 127 * 256 + 255,
     UPDATE_SHIFT = 32,
     MASTER_BITS = 8,
-    BIAS_SHIFT = 16,
     NO_STEP_YET = -64
 };
 
@@ -40,27 +39,13 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
     for (int32_t i = 0; i < n; i++) {
         const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
         const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
-        const int32_t clipped = et_clip(step, INT8_MIN, INT8_MAX);
+        const int32_t clipped = et_clip_int8(step);
         saturated += step != clipped;
-        w[i] = (int8_t)et_clip(w[i] - clipped, -WEIGHT_MAX, WEIGHT_MAX);
+        if (w != NULL)
+            w[i] = (int8_t)et_max(et_clip_int8(w[i] - clipped), -WEIGHT_MAX);
     }
     return saturated;
 }
-
-#if defined(ET_DSP) || defined(ET_HELIUM)
-ET_COLD
-int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
-                           int32_t n) {
-    fractions f = fractions_from(key, first);
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
-        const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
-        count += step != et_clip(step, INT8_MIN, INT8_MAX);
-    }
-    return count;
-}
-#endif
 
 ET_SPARE
 int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
@@ -134,10 +119,8 @@ void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
 ET_COLD
 void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, int32_t limit,
                     int32_t n) {
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t step = et_divide_by_power((int64_t)grad[i] * multiplier[i], BIAS_SHIFT);
-        b[i] = et_clip(et_saturate(b[i] - step), -limit, limit);
-    }
+    for (int32_t i = 0; i < n; i++)
+        b[i] = et_step_bias(b[i], grad[i], multiplier[i], limit);
 }
 
 /* et_momentum where the unit has not changed, which is the rule: nothing leaves 32 bits but the

@@ -79,6 +79,13 @@ int32_t et_update_int16_part(int16_t *w, const int32_t *grad, int32_t multiplier
  */
 void et_visible(const int16_t *w, int8_t *visible, int32_t n);
 
+/* One bias of et_update_bias. */
+static inline int32_t et_step_bias(int32_t b, int32_t grad, int32_t multiplier, int32_t limit) {
+    const int64_t product = (int64_t)grad * multiplier;
+    const int64_t stepped = b - ((product + (1 << 15) + (product >> 63)) >> 16);
+    return (int32_t)(stepped < -limit ? -limit : stepped > limit ? limit : stepped);
+}
+
 /* b = clip(b - grad * multiplier / 2^16, -limit, limit), to nearest, ties away from zero.
  *
  * b           int32 [n]   in and out
