@@ -1,6 +1,6 @@
 """What a compiler makes of exported C: bytes of code and constants, and how deep its stack goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,17 +100,27 @@ def footprint(
         below = [depth(k) for k in used(key) if sections[k].flags & EXECUTABLE and k != key]
         return sections[key].frame + max(below, default=0)
 
-    reached, queue = set[Key](), list(roots.values())
-    while queue:
-        if (key := queue.pop()) not in reached:
-            reached.add(key)
-            queue += used(key)
+    def reach(first: Iterable[Key]) -> set[Key]:
+        found, queue = set[Key](), list(first)
+        while queue:
+            if (key := queue.pop()) not in found:
+                found.add(key)
+                queue += used(key)
+        return found
+
+    def deepest(root: Key) -> int:
+        """Add to the deepest calls those of functions whose addresses stand in constants."""
+        data = [key for key in reach([root]) if not sections[key].flags & EXECUTABLE]
+        called = [depth(k) for key in data for k in used(key) if sections[k].flags & EXECUTABLE]
+        return depth(root) + max(called, default=0)
+
+    reached = reach(roots.values())
     sizes = dict.fromkeys(("code", "constants", "ram"), 0)
     for section in map(sections.__getitem__, reached):
         code = section.flags & EXECUTABLE or section.of_kernel
         kind = "ram" if section.flags & WRITABLE else "code" if code else "constants"
         sizes[kind] += section.size
-    return Footprint(**sizes, stack={name: depth(key) for name, key in roots.items()})
+    return Footprint(**sizes, stack={name: deepest(key) for name, key in roots.items()})
 
 
 def _read(path: Path, sections: dict[Key, _Section], names: dict[str, Key]) -> None:

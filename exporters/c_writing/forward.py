@@ -48,10 +48,9 @@ class Forward:
     def start(self, node: Node) -> str:
         """Return what a node's accumulators begin with, made anew where its weights learn."""
         unit, name = self.unit, self.unit.names[node.name]
-        unit.layer(node)
+        if node.name not in unit.trained:
+            return unit.start(node)
         start = self.start_buffer(node)
-        if start == "NULL":
-            return f"{name}_start"
         n, zero_point = unit.graph.fan_in(node), self.zero_point(node.inputs[0])
         self.call(f"et_start({name}_w, {name}_b, {zero_point}, {node.n_out}, {n}, {start});", start)
         return start

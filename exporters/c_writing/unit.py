@@ -117,14 +117,20 @@ class Unit:
         groups, n_in = node.moving.groups, self.graph.shapes[node.inputs[0]][-1]
         return "depthwise" if 1 < groups == n_in == node.n_out else "conv2d"
 
+    def start(self, node: Node) -> str:
+        """Declare what the accumulators of a frozen layer begin with."""
+        w, b = self.model.params[node.name]
+        sums = w.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
+        start = (b - self._zero_point(node) * sums).astype(np.int32)
+        return self.constant(f"{self.names[node.name]}_start", start)
+
+    def _zero_point(self, node: Node) -> int:
+        return self.model.scheme.activations[node.inputs[0]].zero_point
+
     def layer(self, node: Node) -> str:
         """Declare a layer with weights, and return a pointer to it."""
-        name = self.names[node.name]
-        w, b = self.model.params[node.name]
-        zero_point, bias = self.model.scheme.activations[node.inputs[0]].zero_point, f"{name}_b"
-        if node.name not in self.trained:
-            sums = w.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
-            bias = self.constant(f"{name}_start", (b - zero_point * sums).astype(np.int32))
+        name, zero_point = self.names[node.name], self._zero_point(node)
+        bias = f"{name}_b" if node.name in self.trained else self.start(node)
         fields = (f"{name}_w", bias, self.output(node), self.window(node), zero_point)
         return self.struct("et_layer", f"{name}_layer", LAYER_BYTES, fields)
 
