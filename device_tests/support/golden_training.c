@@ -57,10 +57,9 @@ static et_rates rates_of(const training_case *c, const void *rates, int32_t n_ou
 
 static et_weights weights_of(const training_case *c) {
     const et_key key = {(uint32_t)c->number[4], (uint32_t)c->number[5]};
-    const et_weights found = {c->masters ? et_update_w16 : et_update_w8,
-                              c->masters ? visible : y.bytes, key, c->masters ? y.halves : NULL, NULL,
-                              0, 0};
-    return found;
+    const et_weights narrow = {et_update_w8, y.bytes, key, NULL, NULL, 0, 0};
+    const et_weights wide = {et_update_w16, visible, key, y.halves, NULL, 0, 0};
+    return c->masters ? wide : narrow;
 }
 
 static int32_t learn(const training_case *c, void *scratch) {

@@ -18,6 +18,9 @@ from edgetrain.settings import Settings
 from edgetrain.state import constants
 from edgetrain.step import MERGE_BITS, ONE, tensor_number
 
+EXPONENT = "const int32_t power"
+"""How a line begins that declares the exponent of an error."""
+
 
 class Error(NamedTuple):
     """An error: its buffer, and the C expression of its exponent."""
@@ -178,7 +181,7 @@ class Backward:
         self.count += 1
         name, more = f"power{self.count}", f", {scratch}" if scratch else ""
         self.program.line(
-            f"const int32_t {name} = et_{kernel}_back({learner}, {error.name}, {error.exponent}, "
+            f"{EXPONENT}{self.count} = et_{kernel}_back({learner}, {error.name}, {error.exponent}, "
             f"(uint32_t)step, {sums}, {target}{more});",
             error.name, sums, target, scratch,
         )  # fmt: skip

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from edgetrain.arithmetic.layers import global_pool_multiplier
 from edgetrain.exporters.c_writing import forms
 from edgetrain.exporters.c_writing.forms import Scratch

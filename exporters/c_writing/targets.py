@@ -75,8 +75,9 @@ TARGETS = {
 }  # fmt: skip
 """Every target by name."""
 
-SCALING_BYTES, POINTER_BYTES = 12, 4
-"""Stack of a training step for each error that it scales, and each buffer that it names."""
+SCALING_BYTES, WORD_BYTES = 12, 4
+"""Stack of a training step for each error that it scales itself, and for each exponent of an error
+and each buffer that it names."""
 
 
 def target_named(name: str) -> Target:

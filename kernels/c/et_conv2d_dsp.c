@@ -156,8 +156,9 @@ ET_ALONE void gather_border(const source *k, uint32_t *to, corner a, corner b, i
             const int a_inside = (uint32_t)(a.column + j) < a_width;
             const int b_inside = (uint32_t)(b.column + j) < b_width;
             some = j >= first && j < end ? end - j : 1;
-            to = widen_padded(to, a_inside ? a.at + j * n_in : none, b_inside ? b.at + j * n_in : none,
-                              some * n_in, step, (a_inside ? 4 : 0), (b_inside ? 4 : 0));
+            to = widen_padded(to, a_inside ? a.at + j * n_in : none,
+                              b_inside ? b.at + j * n_in : none, some * n_in, step,
+                              a_inside ? 4 : 0, b_inside ? 4 : 0);
         }
         a.at += width * n_in;
         b.at += width * n_in;
@@ -194,7 +195,10 @@ ET_ALONE void gather(const source *k, uint32_t *to, int32_t first, int32_t step)
     do {
         const uint32_t *end = to + words;
         uint32_t p = (uint32_t)n / 4 % 2, q, even;
-        __asm__ volatile(WIDEN(INSIDE) : WIDENED : [step] "r"(step), [end] "r"(end) : "cc", "memory");
+        __asm__ volatile(WIDEN(INSIDE)
+                         : WIDENED
+                         : [step] "r"(step), [end] "r"(end)
+                         : "cc", "memory");
         a += gap;
         b += gap;
     } while (--rows > 0);

@@ -8,8 +8,8 @@
 enum { WEIGHTS = ET_LEARN_WEIGHTS, PIXELS = ET_LEARN_PIXELS };
 
 /* Find what a tap reads at some pixels of a batch of results; NULL outside the image. */
-ET_ALONE void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first, int32_t count,
-                    const int8_t **found) {
+ET_ALONE void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first,
+                      int32_t count, const int8_t **found) {
     const int32_t i = tap / v->kernel_width - v->top, j = tap % v->kernel_width - v->left;
     const int32_t image = v->height * v->width * v->n_in, step = v->stride_right * v->n_in;
     int32_t line = first / v->out_width, q = first % v->out_width;

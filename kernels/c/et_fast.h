@@ -29,6 +29,7 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
 /* Marks plain loops, which only run where no fast form fits. */
 #define ET_SPARE ET_COLD
 enum { ET_IS_PLAIN = 0 };
+#define et_rescale_spare et_rescale_call
 
 /* All of et_start. */
 void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
@@ -62,6 +63,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
 
 #define ET_SPARE
 enum { ET_IS_PLAIN = 1 };
+#define et_rescale_spare et_rescale
 
 static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]) {
     for (; n > 0; n--, x += pitch)

@@ -63,10 +63,11 @@ static inline int32_t et_rescale(int32_t acc, int32_t multiplier, int32_t shift)
     return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
-/* zero_point + et_rescale(acc), within [low, high]; zero_point, low and high are int8. */
-static inline int8_t et_requantize_one(int32_t acc, int32_t multiplier, int32_t shift,
-                                       int32_t zero_point, int32_t low, int32_t high) {
-    const int32_t scaled = et_rescale(acc, multiplier, shift);
+/* The same as a call: where size matters and not time. */
+int32_t et_rescale_call(int32_t acc, int32_t multiplier, int32_t shift);
+
+/* zero_point + what was rescaled, within [low, high]; zero_point, low and high are int8. */
+static inline int8_t et_place(int32_t scaled, int32_t zero_point, int32_t low, int32_t high) {
     return (int8_t)(et_clip(scaled, low - zero_point, high - zero_point) + zero_point);
 }
 

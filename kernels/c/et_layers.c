@@ -18,8 +18,9 @@ static int32_t total(const int8_t *a, int32_t n) {
 }
 
 static int8_t finish(const et_output *output, int32_t acc, int32_t channel) {
-    return et_requantize_one(acc, output->multiplier[channel], output->shift[channel],
-                             output->zero_point, output->low, output->high);
+    const int32_t scaled =
+        et_rescale_spare(acc, output->multiplier[channel], output->shift[channel]);
+    return et_place(scaled, output->zero_point, output->low, output->high);
 }
 
 void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out, int32_t n,

@@ -163,7 +163,8 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
             for (int32_t i = 0; factor != 0 && i < n_in; i++)
                 sums[i] += factor * (row[i] - x_zero_point);
         }
-        saturated += weights->update(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n_in), n_in);
+        const int32_t rate = et_rate(rates, o, 32);
+        saturated += weights->update(weights, sums, rate, (uint32_t)(o * n_in), n_in);
     }
     return saturated;
 }

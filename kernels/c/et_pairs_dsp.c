@@ -52,7 +52,8 @@ void et_run_pairs(const uint32_t *pairs, const uint32_t *pixels, int32_t zero_po
         const uint32_t *x = pixels;
         uint32_t u = odd, v;
         /* sixteen taps a turn; an odd number of eight begins in the middle */
-        __asm__ volatile("ldrd %[a],%[b],[%[w]],#8\n\tldrd %[c],%[d],[%[w]],#8\n\tcmp %[u],#0\n\tbne 2f\n"
+        __asm__ volatile("ldrd %[a],%[b],[%[w]],#8\n\tldrd %[c],%[d],[%[w]],#8\n\t"
+                         "cmp %[u],#0\n\tbne 2f\n"
                          "1:\n\t" TAPS4 TAPS4 "2:\n\t" TAPS4 TAPS4 "cmp %[x],%[end]\n\tbne 1b"
                          : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "+r"(x),
                            [w] "+r"(w), [u] "+r"(u), [v] "=&r"(v)
