@@ -19,9 +19,9 @@ from edgetrain.kernels.host_c_build import sources
 LARGEST = 8192
 ZERO_POINT, Y_ZERO_POINT = -7, 3
 RANGES = ((-128, 127), (Y_ZERO_POINT, 127), (-20, 90))
-KERNELS = {"dense": "DENSE", "conv": "CONV", "depthwise": "DEPTHWISE", "average_pool": "AVERAGE_POOL",
-           "max_pool": "MAX_POOL", "global_pool": "GLOBAL_POOL", "add": "ADD",
-           "requantize": "REQUANTIZE"}  # fmt: skip
+KERNELS = {"dense": "DENSE", "conv": "CONV", "depthwise": "DEPTHWISE",
+           "average_pool": "AVERAGE_POOL", "max_pool": "MAX_POOL", "global_pool": "GLOBAL_POOL",
+           "add": "ADD", "requantize": "REQUANTIZE"}  # fmt: skip
 # (n_in, n_out): lengths around the widths of the fast forms
 DENSE = ((1, 1), (3, 2), (4, 4), (7, 3), (8, 16), (16, 12), (33, 5), (64, 10), (130, 9), (96, 7))
 # height, width, n_in, n_out, kernel, stride, padding, groups

@@ -11,12 +11,13 @@ from edgetrain.exporters.c_writing import forms
 from edgetrain.exporters.c_writing.forms import Scratch
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.kept import open_between
+from edgetrain.exporters.c_writing.learner import declare, learning, sending
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.unit import LEARNER_BYTES, Unit
+from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import Node
 from edgetrain.settings import Settings
 from edgetrain.state import constants
-from edgetrain.step import MERGE_BITS, ONE, tensor_number
+from edgetrain.step import MERGE_BITS, ONE
 
 EXPONENT = "const int32_t power"
 """How a line begins that declares the exponent of an error."""
@@ -200,57 +201,18 @@ class Backward:
 
         Args:
             node: the layer.
-            sends: whether it sends its error back; only the first call for a node says so.
+            sends: whether it sends its error back; what the first call says holds.
         """
-        scheme, name = self.unit.model.scheme, self.unit.names[node.name]
-        trained = node.name in self.unit.trained
-        key = f"node/{node.name}" if trained else ""
-        back: tuple[object, ...] = ()
+        unit, settings, scheme = self.unit, self.settings, self.unit.model.scheme
+        name, parts = unit.names[node.name], []
+        if node.name in unit.trained:
+            limit = scheme.bias_limits[node.name]
+            parts.append(learning(unit, settings, f"node/{node.name}", name, limit))
         if sends:
-            ratio = self.unit.constant(f"{name}_ratio", scheme.ratios[node.name][0])
-            factor = constants(self.unit.model).errors[node.name]
-            back = (ratio, self.row(node.name, 0), *factor)
-        limit = scheme.bias_limits[node.name]
-        layer = self.unit.layer(node)
-        return self.declare(key, name, layer, self.forward.unit.batch, limit, back)
-
-    def declare(
-        self, key: str, name: str, layer: str, rows: int, limit: int, back: tuple[object, ...]
-    ) -> str:
-        """Declare an et_learner, once, and return a pointer to it.
-
-        Args:
-            key: of its weights in the state; "" if it does not learn.
-            name: in C.
-            layer: a pointer to it.
-            rows: samples of a batch.
-            limit: of its biases.
-            back: ratio, row in the table of exponents, multiplier and shift, if it sends its
-                error back.
-        """
-        learns: list[object] = ["NULL"] * 7 + [0, 0, "NULL", "NULL", "NULL", 0]
-        if key:
-            momentum = self.settings.momentum_bits
-            wide = self.settings.weights == "w16"
-            update = "momentum" if momentum else self.settings.weights
-            velocity = [f"{name}_velocity", f"{name}_velocity_unit"] if momentum else ["NULL"] * 2
-            multipliers, shifts = [], []
-            for part in ("w", "b"):
-                multiplier, shift = self.unit.state.tensors[f"rate/{key}/{part}"]
-                multipliers.append(self.unit.constant(f"{name}_{part}_rate", multiplier))
-                shift = shift.astype(np.int8)
-                shifts.append(self.unit.constant(f"{name}_{part}_rate_shift", shift))
-            learns = [f"et_update_{update}", f"{name}_w", f"{name}_b", *multipliers, *shifts, limit,
-                      f"{tensor_number(key)}u", f"{name}_master" if wide else "NULL",
-                      *velocity, momentum]  # fmt: skip
-        sent: tuple[object, ...] = ("NULL", "NULL", 0, 0, 0)
-        if back:
-            most = self.settings.error_limit
-            ratio, row, *factor = back
-            scale = f"(et_scale *)(void *)&exponents[2 * {row}]"
-            sent = (ratio, scale, *factor, "INT32_MAX" if most is None else most)
-        fields = (layer, rows, *learns, *sent)
-        return self.unit.struct("et_learner", f"{name}_learner", LEARNER_BYTES, fields)
+            ratio = unit.constant(f"{name}_ratio", scheme.ratios[node.name][0])
+            factor = constants(unit.model).errors[node.name]
+            parts.append(sending(settings, ratio, self.row(node.name, 0), factor))
+        return declare(unit, name, unit.layer(node), self.forward.unit.batch, *parts)
 
 
 def _linear_error(b: Backward, plan: Plan, node: Node, error: Error, target: str) -> Error:

@@ -11,6 +11,7 @@ from edgetrain.blocks import Plan
 from edgetrain.exporters.c_writing.backward import Backward, Error, spread
 from edgetrain.exporters.c_writing.forward import Forward, average
 from edgetrain.exporters.c_writing.kept import run
+from edgetrain.exporters.c_writing.learner import declare, learning, sending
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import LAYER_BYTES, Unit, head_name
 from edgetrain.graph import INPUT
@@ -186,11 +187,14 @@ def teach_head(
     narrow = program.buffer(f"{head}_error", "int8_t", rows * features)
     sums = program.buffer(f"{head}_sums", "int32_t", features)
     ratio = unit.constant("head__ratio", np.full(outputs, UNIT_RATIO, np.int16))
-    factor = map(int, unit.state.tensors[f"head/{name}/scale"][1])
-    back = (ratio, backward.row(name, 1), *factor)
+    multiplier, shift = map(int, unit.state.tensors[f"head/{name}/scale"][1])
+    row, settings = backward.row(name, 1), backward.settings
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    layer = head_layer(unit, name, number)
-    learner = backward.declare(f"head/{name}", head, layer, rows, limit, back)
+    learner = declare(
+        unit, head, head_layer(unit, name, number), rows,
+        learning(unit, settings, f"head/{name}", head, limit),
+        sending(settings, ratio, row, (multiplier, shift)),
+    )  # fmt: skip
     sent = backward.back("dense", learner, error, sums, narrow)
     backward.step("dense", learner, x, error, sums)
     return sent

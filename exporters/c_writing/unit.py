@@ -19,8 +19,8 @@ CTYPES = {
     np.dtype(np.int32): "int32_t",
 }  # fmt: skip
 COLUMNS = 24
-WINDOW_BYTES, OUTPUT_BYTES, LAYER_BYTES, LEARNER_BYTES = 52, 20, 20, 80
-"""Of an et_window, an et_output, an et_layer and an et_learner, where a pointer has 4 bytes."""
+WINDOW_BYTES, OUTPUT_BYTES, LAYER_BYTES = 52, 20, 20
+"""Of an et_window, an et_output and an et_layer, where a pointer has 4 bytes."""
 
 
 @dataclass
