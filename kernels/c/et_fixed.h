@@ -11,6 +11,10 @@
 
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum {
     ET_OK = 0,
     ET_BAD_ARGUMENT = -1, /* a value from outside is out of range; nothing was written */
@@ -84,5 +88,9 @@ static inline uint32_t et_mix32(uint32_t x) {
 static inline uint32_t et_random_word(et_key key, uint32_t counter) {
     return et_mix32(et_mix32(counter + key.k0) ^ key.k1);
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
