@@ -246,7 +246,7 @@ def _code(
 ) -> list[str]:
     settings: Settings = rule.settings
     infer, learn, *again = programs
-    last = functions(name, book, *again, _rate(settings)) if book else ""
+    last = functions(name, book, *again, _rate(settings), unit.batch) if book else ""
     null = "if (x == NULL || y == NULL)\n        return ET_BAD_ARGUMENT;"
     check = [null]
     if book:

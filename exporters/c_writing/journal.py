@@ -62,7 +62,7 @@ def keeping(found: Sequence[Any], model: Model, seed: int) -> tuple[Unit, Header
     return unit, book, [infer, learn, again]
 
 
-def functions(name: str, book: Header, again: Program, rate: str) -> str:
+def functions(name: str, book: Header, again: Program, rate: str, batch: int) -> str:
     """Return the text of the functions around a program that learns again.
 
     Args:
@@ -70,6 +70,7 @@ def functions(name: str, book: Header, again: Program, rate: str) -> str:
         book: header of the journal.
         again: of `keeping`.
         rate: the C expression of the learning rate's factor at a step.
+        batch: samples of a step.
     """
     known = book.rule
     first = book.packed()
@@ -91,7 +92,7 @@ def functions(name: str, book: Header, again: Program, rate: str) -> str:
             "int32_t saturated = 0;",
             "for (int32_t i = 0; i < steps; i++, step++) {",
             f"const int32_t rate = {rate};",
-            LESSON.format(batch=unit.batch),
+            LESSON.format(batch=batch),
             *again.body(),
             "}",
             "total_saturated += (uint32_t)saturated;",
