@@ -116,6 +116,24 @@ def step_rows(first, count, size, acc, factors, key, old, new, w, master, drawn)
 
 
 @part
+def sum_signs(slopes, seed, number, tensor, n, own):
+    """Sum up ``slope * sign`` over the queries of a step for an output; return that of its bias."""
+    size, queries, total = own.size, slopes.size, I32(0)
+    line = n * (size // 32 + 1)
+    for q in range(queries):
+        key, slope = stream_key(seed, number * queries + q, tensor, PERTURB), I32(slopes[q])
+        for k in range(0, size - 31, 32):
+            bits = word(key[0], key[1], U32(line + k // 32))
+            sign_vector(I64(bits), slope, q, own.ctypes.data + 4 * k)
+        bits = word(key[0], key[1], U32(line + size // 32))
+        for k in range(size // 32 * 32, size):
+            before = own[k] if q else I32(0)
+            own[k] = I32(before + I32(slope * sign(bits, k % 32)))
+        total = I32(total + I32(slope * sign(bits, size % 32)))
+    return total
+
+
+@part
 def rounding_key(given, tensor):
     """Stream of the rounding of a tensor in this step."""
     return stream_key(given[SEED], given[NUMBER], tensor, ROUND)
@@ -256,22 +274,11 @@ def learn_signs(row, first, count, places):
     for first in range(0, outputs, together):
         count = min(together, outputs - first)
         for j in range(count):
-            n, total = first + j, I32(0)
-            own, factor = acc[j * size : (j + 1) * size], factors[j * size : (j + 1) * size]
-            for q in range(queries):
-                key = stream_key(given[SEED], given[NUMBER] * queries + q, tensor, PERTURB)
-                slope, line = I32(slopes[q]), n * (size // 32 + 1)
-                for k in range(0, size - 31, 32):
-                    bits = word(key[0], key[1], U32(line + k // 32))
-                    sign_vector(I64(bits), slope, q, own.ctypes.data + 4 * k)
-                bits = word(key[0], key[1], U32(line + size // 32))
-                for k in range(size // 32 * 32, size):
-                    before = own[k] if q else I32(0)
-                    own[k] = I32(before + I32(slope * sign(bits, k % 32)))
-                total = I32(total + I32(slope * sign(bits, size % 32)))
+            n, own = first + j, slice(j * size, (j + 1) * size)
+            total = sum_signs(slopes, given[SEED], given[NUMBER], tensor, n, acc[own])
             base, shift = rates_w[n], rates_w[outputs + n]
-            factor[:] = I32(rate_multiplier(base, shift, exponent, divisor, given[RATE],
-                                            UPDATE_SHIFT))  # fmt: skip
+            factors[own] = I32(rate_multiplier(base, shift, exponent, divisor, given[RATE],
+                                               UPDATE_SHIFT))  # fmt: skip
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
                                     given[RATE], BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], total, scale, limit)

@@ -84,10 +84,16 @@ def export(
         )  # fmt: skip
         if format_ == "c":
             given |= {"seed": seed, "package": package or "cmake"}
-    elif rule is not None:
-        given["rule"] = rule
-    elif format_ not in TRAINS and (unused := changed(asked)):
-        raise ValueError(f"{unused[0]} is no option of the format {format_}")
+        elif seed:
+            raise ValueError(f"--seed is no option of the format {format_}: it enters every step")
+    elif format_ not in TRAINS:
+        learns = {"--rule": rule, "--learning-rate": learning_rate, "--steps": steps,
+                  "--schedule": schedule != "constant", "--seed": seed}  # fmt: skip
+        if unused := [option for option, value in learns.items() if value] + changed(asked):
+            raise ValueError(
+                f"{unused[0]} is no option of the format {format_}, which does not learn: use "
+                f"--to {', '.join(TRAINS).replace('_', '-')}, or leave it out"
+            )
     files = exporters.write(network, format_, name or model.stem, **given)
     write_folder(output, files)
     report(

@@ -54,9 +54,9 @@ class Builder:
         return Buffer(count * np.dtype(dtype).itemsize + SLACK)
 
     def constant(self, values: Any, dtype: Any) -> Buffer:
-        """Return an array that never changes."""
+        """Return an array that never changes; tiles read on into its neighbours, and store none."""
         data = np.ascontiguousarray(values, dtype)
-        return self._keep(Buffer(data.nbytes + 4 * SLACK, data))
+        return self._keep(Buffer(data.nbytes, data))
 
     def state(self, values: Any) -> Buffer:
         """Return int64 numbers that last from one run to the next."""
