@@ -69,7 +69,7 @@ def enlarged(x: Float) -> Float:
 def write(folder: Path, model: Model, data: Data) -> None:
     """Write the graphs, the model, its first state, samples, and the traces of a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in to_onnx_train(model, RULE, BATCH).items():
+    for name, content in to_onnx_train(model, rule=RULE, batch=BATCH).items():
         (folder / name).write_bytes(content)
     save(model, folder / "model.safetensors")
     state = RULE.init(model)

@@ -91,16 +91,15 @@ export class Learner {
     return { loss: number(out, 'loss'), saturated: number(out, 'saturated') };
   }
 
-  /** The outputs for samples, one after the other; as many samples as the graph takes. */
+  /** The outputs for any number of samples, Q10, one sample after the other. */
   async predict(x: Int8Array): Promise<Int32Array> {
-    const out = await this.graphs.infer.run(this.feeds(this.graphs.infer, x));
-    const [outputs] = Object.values(out);
-    return Int32Array.from(outputs?.data as Int8Array | Int32Array);
+    const { output } = await this.graphs.infer.run(this.feeds(this.graphs.infer, x));
+    return output?.data as Int32Array;
   }
 
   private feeds(session: Ort.InferenceSession, x: Int8Array): Record<string, Ort.Tensor> {
     const { ort } = this.graphs;
-    const feeds: Record<string, Ort.Tensor> = { x: new ort.Tensor('int8', x, shapeOf(session)) };
+    const feeds: Record<string, Ort.Tensor> = { x: new ort.Tensor('int8', x, shapeOf(session, x)) };
     for (const [name, { dtype, shape, data }] of this.tensors) {
       if (!session.inputNames.includes(name)) continue;
       const type = TYPES[dtype as keyof typeof TYPES];
@@ -110,10 +109,11 @@ export class Learner {
   }
 }
 
-/** The shape of the batch that a graph takes. */
-export function shapeOf(session: Ort.InferenceSession): readonly number[] {
+/** The shape of samples: as many as there are, each as the graph takes it. */
+function shapeOf(session: Ort.InferenceSession, x: Int8Array): readonly number[] {
   const found = session.inputMetadata.find(({ name }) => name === 'x');
-  return found?.isTensor ? found.shape.map(Number) : [];
+  const [, ...sample] = found?.isTensor ? found.shape.map(Number) : [];
+  return [x.length / sample.reduce((product, n) => product * n, 1), ...sample];
 }
 
 function received(name: string, { type, dims, data }: Ort.Tensor): Tensor {

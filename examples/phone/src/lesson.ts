@@ -99,8 +99,9 @@ export class Lesson {
 
   /** Lets the browser keep everything. */
   async keep(): Promise<void> {
-    const { own, curve, step, batches, model } = this;
     const tensors = await this.worker.tensors();
+    const { own, step, model } = this; // read now: steps may have been taken in the meantime
+    const [curve, batches] = [[...this.curve], [...this.batches]];
     await keep({ start: this.assets.about.start, own, curve, step, batches, model, tensors });
   }
 

@@ -49,8 +49,7 @@ async function teach(label: number): Promise<void> {
   clear();
   showSamples(lesson);
   show(lesson);
-  say(`Taught: it is a ${label}. Now let it learn.`);
-  await keep();
+  await keep(`Taught: it is a ${label}. Now let it learn.`);
 }
 
 async function learn(): Promise<void> {
@@ -62,14 +61,13 @@ async function learn(): Promise<void> {
       await lesson.learn();
       show(lesson);
       await look(seen);
-      if (i % KEEP_EVERY === 0) await keep();
+      if (i % KEEP_EVERY === 0) await keep('Learning …');
       await new Promise(requestAnimationFrame);
     }
   } finally {
     setLearning(false);
   }
-  say(`Learned: step ${lesson.step}.`);
-  await keep();
+  await keep(`Learned: step ${lesson.step}.`);
 }
 
 /** While it learns, nothing may put another network in its place. */
@@ -83,9 +81,11 @@ async function check(): Promise<void> {
   showCheck(lesson.assets.about.traces, await lesson.check());
 }
 
-async function keep(): Promise<void> {
+/** Keeps what there is, and then says what was done. */
+async function keep(done: string): Promise<void> {
   try {
     await lesson.keep();
+    say(done);
   } catch {
     say('This browser keeps nothing here: download the model before you leave.', true);
   }
@@ -99,8 +99,7 @@ async function openModel(file: File): Promise<void> {
   }
   show(lesson);
   await look(seen);
-  say(`${file.name} is open; it begins with step 0.`);
-  await keep();
+  await keep(`${file.name} is open; it begins with step 0.`);
 }
 
 async function forget(): Promise<void> {

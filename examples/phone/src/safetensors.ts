@@ -98,8 +98,11 @@ export function signed(file: File, line: string): File {
   return { ...file, metadata: { ...file.metadata, [ENTRY]: longer } };
 }
 
-/** A model's description without its history: equal for all that a graph was made for. */
+/** All of a model but what it learned: equal for the files for which a graph was made. */
 export function network(file: File): string {
   const { history, ...rest } = JSON.parse(description(file)) as Record<string, unknown>;
-  return JSON.stringify(rest);
+  const layout = [...file.tensors].map(([name, { dtype, shape, data }]) => {
+    return [name, dtype, shape, name.endsWith('/scale') ? Array.from(data as Float64Array) : []];
+  });
+  return JSON.stringify([rest, layout.sort()]);
 }

@@ -12,8 +12,8 @@ export type Stroke = readonly Point[];
 const FINE = 32;
 export const SIDE = 8;
 const BLOCK = FINE / SIDE;
-/** Half the width of a pen, in fine pixels: the shipped digits have strokes of about this width. */
-const PEN = 2.2;
+/** Half the width of a pen, in fine pixels: pictures then have as much ink as the shipped digits. */
+const PEN = 2.5;
 
 /**
  * Ink in every block, SIDE x SIDE numbers from 0 to 1, row by row.

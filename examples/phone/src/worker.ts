@@ -4,7 +4,7 @@ import { expose } from 'comlink';
 import * as ort from 'onnxruntime-web/wasm';
 import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 
-import { Learner, openGraphs, shapeOf, type Graphs, type Metrics } from './learner.ts';
+import { Learner, openGraphs, type Graphs, type Metrics } from './learner.ts';
 import { gather, type Samples } from './samples.ts';
 import type { Tensors } from './tensors.ts';
 
@@ -31,19 +31,8 @@ const worker = {
     return { ...(await learner.learn(x, y)), trace: learner.trace };
   },
 
-  /** Outputs for any number of samples; what lacks to a full batch is filled up with zeros. */
-  async predict(x: Int8Array): Promise<Int32Array> {
-    const size = shapeOf(graphs.infer).reduce((product, n) => product * n, 1);
-    const [batch = 1] = shapeOf(graphs.infer);
-    const found: number[] = [];
-    for (let start = 0; start < x.length; start += size) {
-      const part = new Int8Array(size);
-      part.set(x.subarray(start, start + size));
-      const outputs = await learner.predict(part);
-      const samples = (Math.min(size, x.length - start) / size) * batch;
-      found.push(...outputs.subarray(0, (outputs.length / batch) * samples));
-    }
-    return Int32Array.from(found);
+  predict(x: Int8Array): Promise<Int32Array> {
+    return learner.predict(x);
   },
 
   /** Takes the steps of a run from these tensors on, beside the learner; its trace after each. */

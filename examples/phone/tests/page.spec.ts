@@ -157,6 +157,24 @@ test('learning is stopped by the same button', async ({ page }) => {
   expect(Number((await text(page, 'trace'))?.split('step ')[1])).toBeLessThan(200);
 });
 
+test('what is taught while it learns is kept with the right step', async ({ page }) => {
+  await open(page);
+  await page.getByRole('button', { name: 'Learn 200 steps' }).click();
+  for (const digit of ['0', '1', '2', '3']) {
+    await page.getByRole('button', { name: 'Take a shipped digit' }).click();
+    await page.getByRole('button', { name: digit, exact: true }).click();
+  }
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await expect(page.locator('#message')).toHaveText(/^Learned/);
+  const [trace] = ((await text(page, 'trace')) as string).split(' ');
+  await page.reload();
+  await expect(page.locator('#message')).toHaveText(/^Welcome back/);
+
+  expect(await text(page, 'trace')).toContain(trace);
+  const run = await saved(page, 'Download run');
+  expect(python('replay_run.py', run)).toContain(`: ${trace}, on the page ${trace}`);
+});
+
 test('forgetting brings the shipped network back, for good', async ({ page }) => {
   await open(page);
   const shipped = await text(page, 'trace');

@@ -75,6 +75,19 @@ test('a model of something else is told from ours', async () => {
   expect(network(parse(model))).not.toBe(network(parse((await assetsOf('large')).model)));
 });
 
+for (const name of ['node/hidden1/scale', 'head/hidden2/b'])
+  test(`a model with another ${name} is told from ours`, async () => {
+    const model = parse((await assetsOf('page')).model);
+    const tensor = model.tensors.get(name) as Tensor;
+    const data = Float64Array.from(tensor.data as Float64Array, (scale) => 2 * scale);
+    const other = new Map(model.tensors).set(name, { dtype: 'F64', shape: tensor.shape, data });
+
+    expect(network({ ...model, tensors: new Map(model.tensors) })).toBe(network(model));
+    expect(network({ ...model, tensors: other })).not.toBe(network(model));
+    other.delete(name);
+    expect(network({ ...model, tensors: other })).not.toBe(network(model));
+  });
+
 test('a line of history leaves the rest of the header as it is', async () => {
   const model = parse((await assetsOf('page')).model);
   const twice = signed(signed(model, 'taught "well"'), 'mono_forward, 3 steps, trace 0123abcd');
