@@ -69,8 +69,9 @@ def enlarged(x: Float) -> Float:
 def write(folder: Path, model: Model, data: Data) -> None:
     """Write the graphs, the model, its first state, samples, and the traces of a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in to_onnx_train(model, rule=RULE, batch=BATCH).items():
-        (folder / name).write_bytes(content)
+    graphs = to_onnx_train(model, rule=RULE, batch=BATCH)
+    for name in ("train.onnx", "infer.onnx"):
+        (folder / name).write_bytes(graphs[name])
     save(model, folder / "model.safetensors")
     state = RULE.init(model)
     tensors = packed({f"state/{name}": tensor for name, tensor in state.tensors.items()})
