@@ -33,7 +33,7 @@ from edgetrain.train import fit, stream
 
 BUILD = Path(__file__).parent / "build"
 NAME, HIDDEN = "mono_forward", (128, 64)
-LARGE = (128, 128)  # on 28 x 28 pixels
+LARGE = (128, 128)  # on 784 pixels
 PRETRAIN = MonoForward(settings=Settings(learning_rate=0.5, schedule="linear"))
 EPOCHS = 20
 RULE = MonoForward(settings=Settings(learning_rate=0.12), predict_with="last")
@@ -62,8 +62,8 @@ def turned(source: Data) -> Data:
 
 
 def enlarged(x: Float) -> Float:
-    """Return digits of 8 x 8 pixels as 28 x 28: four times as large, without their edges."""
-    return x.repeat(4, axis=1).repeat(4, axis=2)[:, 2:-2, 2:-2]
+    """Return digits of 8 x 8 pixels as 784 numbers: four times as large, without their edges."""
+    return x.repeat(4, axis=1).repeat(4, axis=2)[:, 2:-2, 2:-2].reshape(len(x), 784)
 
 
 def write(folder: Path, model: Model, data: Data) -> None:
