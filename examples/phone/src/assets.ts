@@ -15,7 +15,7 @@ export interface Description {
   /** Of the network's input: real = scale * (code - zero_point). */
   readonly scale: number;
   readonly zero_point: number;
-  /** What 1 of the outputs of infer.onnx stands for. */
+  /** What 1 of the graphs' outputs and losses stands for. */
   readonly unit: number;
   /** Trace of the untouched model and state. */
   readonly start: string;
@@ -69,7 +69,7 @@ export async function loadAssets(fetched = download): Promise<Assets> {
 }
 
 /** Cuts a matrix into its rows. */
-export function rows(matrix: Int32Array, columns: number): Int32Array[] {
+function rows(matrix: Int32Array, columns: number): Int32Array[] {
   return Array.from({ length: matrix.length / columns }, (_, i) =>
     matrix.subarray(i * columns, (i + 1) * columns),
   );
@@ -112,7 +112,7 @@ export function startOf(model: File, state: Tensors): Tensors {
   return start;
 }
 
-/** A model's file with the parameters of tensors in it, and a line more in its history. */
+/** A model's file with these parameters in place of its own. */
 export function modelWith(model: File, tensors: Tensors): File {
   const found = new Map(model.tensors);
   for (const name of found.keys()) {

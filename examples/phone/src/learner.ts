@@ -14,14 +14,6 @@ export interface Graphs {
   readonly infer: Ort.InferenceSession;
 }
 
-/** What a step says beside the new parameters. */
-export interface Metrics {
-  /** Cross-entropy of the batch, summed, Q10. */
-  readonly loss: number;
-  /** Updates that were cut off: many of them mean that the learning rate is too large. */
-  readonly saturated: number;
-}
-
 const TYPES = { I8: 'int8', I16: 'int16', I32: 'int32' } as const;
 
 /** Opens the graphs of a training step and of inference. */
@@ -69,8 +61,9 @@ export class Learner {
    *
    * @param x int8 codes of exactly as many samples as the graph takes.
    * @param y a label for each.
+   * @returns the cross-entropy, summed over the batch, in units of the outputs.
    */
-  async learn(x: Int8Array, y: Int32Array): Promise<Metrics> {
+  async learn(x: Int8Array, y: Int32Array): Promise<number> {
     const { ort, train } = this.graphs;
     const scalar = (value: number) => new ort.Tensor('int64', BigInt64Array.of(BigInt(value)), []);
     const out = await train.run({
@@ -88,10 +81,10 @@ export class Learner {
     }
     this.tensors = tensors;
     this.step++;
-    return { loss: number(out, 'loss'), saturated: number(out, 'saturated') };
+    return number(out, 'loss');
   }
 
-  /** The outputs for any number of samples, Q10, one sample after the other. */
+  /** The outputs for any number of samples, one sample after the other. */
   async predict(x: Int8Array): Promise<Int32Array> {
     const { output } = await this.graphs.infer.run(this.feeds(this.graphs.infer, x));
     return output?.data as Int32Array;

@@ -10,7 +10,6 @@ import type { Tensor, Tensors } from './tensors.ts';
 import type { Worker as Api } from './worker.ts';
 
 const NO_SAMPLES: Samples = { x: new Int8Array(), y: new Int32Array() };
-const Q10 = 1024;
 
 export class Lesson {
   own = NO_SAMPLES;
@@ -65,7 +64,7 @@ export class Lesson {
     const { loss, trace } = await this.worker.learn(gather(joined(shipped, this.own), chosen));
     this.batches.push(Int32Array.from(chosen));
     [this.step, this.trace] = [this.step + 1, trace];
-    await this.measure(loss / Q10 / about.batch);
+    await this.measure((loss * about.unit) / about.batch);
   }
 
   /** Takes the steps of the shipped run on the shipped network; the trace after each. */

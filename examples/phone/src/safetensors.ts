@@ -91,10 +91,10 @@ export function description({ metadata }: File): string {
  * for byte: a JSON number such as 1.0 would not survive a round trip through JavaScript.
  */
 export function signed(file: File, line: string): File {
-  const entry = description(file);
-  const { history } = JSON.parse(entry) as { history: string[] };
-  const text = (lines: string[]): string => `"history":${JSON.stringify(lines)}`;
-  const longer = entry.replace(text(history), () => text([...history, line]));
+  const history = /("history":\s*\[(?:[^"\]]|"(?:[^"\\]|\\.)*")*)\]/;
+  const longer = description(file).replace(history, (_, lines: string) => {
+    return `${lines}${/\[\s*$/.test(lines) ? '' : ','}${JSON.stringify(line)}]`;
+  });
   return { ...file, metadata: { ...file.metadata, [ENTRY]: longer } };
 }
 

@@ -4,7 +4,7 @@ import { expose } from 'comlink';
 import * as ort from 'onnxruntime-web/wasm';
 import wasm from 'onnxruntime-web/ort-wasm-simd-threaded.wasm?url';
 
-import { Learner, openGraphs, type Graphs, type Metrics } from './learner.ts';
+import { Learner, openGraphs, type Graphs } from './learner.ts';
 import { gather, type Samples } from './samples.ts';
 import type { Tensors } from './tensors.ts';
 
@@ -27,8 +27,8 @@ const worker = {
     return learner.trace;
   },
 
-  async learn({ x, y }: Samples): Promise<Metrics & { trace: string }> {
-    return { ...(await learner.learn(x, y)), trace: learner.trace };
+  async learn({ x, y }: Samples): Promise<{ loss: number; trace: string }> {
+    return { loss: await learner.learn(x, y), trace: learner.trace };
   },
 
   predict(x: Int8Array): Promise<Int32Array> {

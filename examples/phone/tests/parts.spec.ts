@@ -88,17 +88,24 @@ for (const name of ['node/hidden1/scale', 'head/hidden2/b'])
     expect(network({ ...model, tensors: other })).not.toBe(network(model));
   });
 
-test('a line of history leaves the rest of the header as it is', async () => {
-  const model = parse((await assetsOf('page')).model);
-  const twice = signed(signed(model, 'taught "well"'), 'mono_forward, 3 steps, trace 0123abcd');
+test('a line of history leaves the rest of the header as it is', () => {
+  const entry = (history: string) => `{"a":1.0,"history":${history},"kind":"model","note":"]"}`;
+  const sign = (history: string, line: string) => {
+    const file = { metadata: { edgetrain: entry(history) }, tensors: new Map() };
+    return signed(file, line).metadata['edgetrain'];
+  };
 
-  const [before, after] = [model, twice].map(({ metadata }) => metadata['edgetrain'] as string);
-  expect(JSON.parse(after as string).history).toEqual([
-    'taught "well"',
-    'mono_forward, 3 steps, trace 0123abcd',
-  ]);
-  expect(after?.replace(/"history":\[.*?\]/, '"history":[]')).toBe(before);
-  expect(network(twice)).toBe(network(model));
+  expect(sign('[]', 'one')).toBe(entry('["one"]'));
+  expect(sign('["one"]', 'two "2"')).toBe(entry('["one","two \\"2\\""]'));
+  expect(sign('["\\u00e9 \\"[x]\\"", "\\\\"]', 'é')).toBe(
+    entry('["\\u00e9 \\"[x]\\"", "\\\\","é"]'),
+  );
+});
+
+test('a history does not make another network', async () => {
+  const model = parse((await assetsOf('page')).model);
+
+  expect(network(signed(model, 'taught'))).toBe(network(model));
 });
 
 test('only what was learned is new in a model', async () => {
