@@ -42,10 +42,9 @@ UNUSED = -1
 def requantize(row, first, count, places):
     """Requantize sums."""
     r = whole(row)
-    width = r[P + 3]
-    requantize_rows(ints(r[P], count * width), ints(r[P + 1], width),
-                    ints(r[P + 2], width), r[P + 4], r[P + 5], r[P + 6],
-                    codes(r[P + 7], count * width))  # fmt: skip
+    size, width = count * r[P + 3], r[P + 4]
+    requantize_rows(ints(r[P], size), ints(r[P + 1], width), ints(r[P + 2], width), r[P + 5],
+                    r[P + 6], r[P + 7], codes(r[P + 8], size))  # fmt: skip
 
 
 @part

@@ -14,7 +14,8 @@ from edgetrain.kernels.cpu_numba_jit import part
 SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64,
                        types.CPointer(types.int64))  # fmt: skip
 """An instruction: its row, the first sample, how many, and the places of OLD and so on."""
-OLD, NEW, X, OUT, TARGETS, GIVEN = range(6)
+OLD, NEW, X, OUT, TARGETS, GIVEN, PROGRAM, LENGTH = range(8)
+PLACES = 8
 GIVEN_COUNT = len(instructions.GIVEN)
 EVERYTHING = 2**60
 """Length of an array whose end nobody asks for."""

@@ -1,29 +1,17 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""Whole vectors of the backend "numba" as LLVM IR: what LLVM does not find in a loop by itself.
-
-Products of int32 numbers are taken for even and odd lanes apart, which is what processors have.
-"""
+"""Whole vectors of the backend "numba" as LLVM IR: what LLVM does not find in a loop by itself."""
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from edgetrain.kernels.cpu_numba_target import Shape, current
-from edgetrain.kernels.cpu_numba_tile import I8, I16, I32, I64, STEPS, Writer
+from edgetrain.kernels.cpu_numba_target import current
+from edgetrain.kernels.cpu_numba_tile import STEPS
+from edgetrain.kernels.cpu_numba_writer import I8, I16, I32, I64, Vectors
 
 LANES = current().lanes
 STEP_TYPE = {4: I32, 2: I16}[STEPS[current().lowering]]
 """What holds the numbers of one step of packed weights."""
-
-
-def _writer(builder):
-    return Writer(builder, Shape(1, 1), LANES, "each", False)
-
-
-def _clip(builder, value, low, high):
-    """Keep lanes within limits."""
-    value = builder.select(builder.icmp_signed("<", value, low), low, value)
-    return builder.select(builder.icmp_signed(">", value, high), high, value)
 
 
 @intrinsic
@@ -36,7 +24,7 @@ def step_vector(typing, acc, scale, octets, w, out):
 
     def code(context, builder, signature, given):
         acc, scale, octets, w, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         narrow, count = ir.VectorType(I8, LANES), LANES // 2
         drawn = builder.zext(writer.load(octets, narrow), writer.vector)
         fraction = builder.add(builder.shl(drawn, writer.splat(24)), writer.splat(1 << 23))
@@ -49,10 +37,10 @@ def step_vector(typing, acc, scale, octets, w, out):
             builder.add(builder.mul(a, b), f) for a, b, f in zip(*numbers, fractions, strict=True)
         )
         steps = writer.join(builder.lshr(even, by), odd)
-        clipped = _clip(builder, steps, writer.splat(-128), writer.splat(127))
+        clipped = writer.clip(steps, writer.splat(-128), writer.splat(127))
         lost = builder.icmp_signed("!=", steps, clipped)
         before = builder.sext(writer.load(w, narrow), writer.vector)
-        after = _clip(builder, builder.sub(before, clipped), writer.splat(-127), writer.splat(127))
+        after = writer.clip(builder.sub(before, clipped), writer.splat(-127), writer.splat(127))
         writer.store(builder.trunc(after, narrow), out)
         bits = builder.bitcast(lost, ir.IntType(LANES))
         return builder.zext(builder.ctpop(bits), I64)
@@ -70,10 +58,10 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
 
     def code(context, builder, signature, given):
         acc, multiplier, right, out, count = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         factor, bits = (writer.spread(builder.trunc(v, I32)) for v in (multiplier, right))
         is_right = builder.icmp_signed(">=", bits, writer.splat(0))
-        bits = _clip(builder, bits, writer.splat(0), writer.splat(31))
+        bits = writer.clip(bits, writer.splat(0), writer.splat(31))
         factors, before = writer.halves(factor), builder.block
         loop, done = (builder.append_basic_block(name) for name in ("vector", "done"))
         builder.branch(loop)
@@ -89,7 +77,7 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
         is_negative = builder.icmp_signed("<", scaled, writer.splat(0))
         size = builder.select(is_negative, builder.neg(scaled), scaled)
         most = builder.select(builder.icmp_signed(">", size, peak), size, peak)
-        clipped = _clip(builder, scaled, writer.splat(-127), writer.splat(127))
+        clipped = writer.clip(scaled, writer.splat(-127), writer.splat(127))
         narrow = builder.trunc(clipped, ir.VectorType(I8, LANES))
         writer.store(narrow, builder.add(out, builder.mul(i, I64(LANES))))
         following = builder.add(i, I64(1))
@@ -108,7 +96,7 @@ def weigh_vector(typing, e, ratio, out):
 
     def code(context, builder, signature, given):
         e, ratio, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         wide = ir.VectorType(I16, LANES)
         errors = builder.sext(writer.load(e, ir.VectorType(I8, LANES)), wide)
         writer.store(builder.mul(errors, writer.load(ratio, wide)), out)
@@ -127,7 +115,7 @@ def join_vector(typing, first, second, third, fourth, mask, flip, out):
 
     def code(context, builder, signature, given):
         *rows, mask, flip, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         word = writer.splat(0)
         for place, row in enumerate(rows):
             octets = writer.load(row, ir.VectorType(I8, LANES))
@@ -150,7 +138,7 @@ def turn_block(typing, source, row, target, column):
 
     def code(context, builder, signature, given):
         source, row, target, column = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         kind = ir.VectorType(STEP_TYPE, LANES)
         rows = [
             writer.load(builder.add(source, builder.mul(row, I64(i))), kind) for i in range(LANES)
@@ -202,12 +190,12 @@ def perturb_vector(typing, bits, size, w, out):
 
     def code(context, builder, signature, given):
         bits, size, w, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         moves = _signed(builder, bits, builder.trunc(size, I16))
         narrow = ir.VectorType(I8, SIGNS)
         moved = builder.add(builder.sext(writer.load(w, narrow), moves.type), moves)
         limits = (ir.Constant(moves.type, [v] * SIGNS) for v in (-127, 127))
-        writer.store(builder.trunc(_clip(builder, moved, *limits), narrow), out)
+        writer.store(builder.trunc(writer.clip(moved, *limits), narrow), out)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 4), code
@@ -222,7 +210,7 @@ def sign_vector(typing, bits, slope, adds, out):
 
     def code(context, builder, signature, given):
         bits, slope, adds, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         signed = _signed(builder, bits, builder.trunc(slope, I32))
         before = writer.load(out, signed.type)
         kept = builder.select(

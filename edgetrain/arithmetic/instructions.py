@@ -34,7 +34,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "channel_sums": ("x", "zero", "packed", "bias", "area", "y"),
     "shake": ("bias", "size", "sign", "query", "queries", "tensor", "y"),
     "shake_sums": ("x", "size", "sign", "query", "queries", "tensor", "width"),
-    "requantize": ("x", "multiplier", "shift", "width", "y_zero", "low", "high", "y"),
+    "requantize": ("x", "multiplier", "shift", "size", "width", "y_zero", "low", "high", "y"),
     "average": ("x", "y"),
     "maximum": ("x", "y"),
     "winners": ("x", "y"),

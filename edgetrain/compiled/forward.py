@@ -17,6 +17,8 @@ from edgetrain.model import Model
 from edgetrain.state import constants
 
 Values = dict[str, Buffer]
+FUSED_SHIFT = -1
+"""The largest shift that instructions "layer" and "channels" know: scales below 1/2."""
 
 
 class Parameters(NamedTuple):
@@ -148,15 +150,31 @@ def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     geometry, scheme = net.geometry(node), net.model.scheme
     depthwise = is_depthwise(net.graph, node)
     multiplier, shift = scheme.requantize[node.name]
+    shift = np.where(multiplier, shift, FUSED_SHIFT)  # a dead channel fits in
+    if shift.max() > FUSED_SHIFT:
+        return requantize(net, node, sums(net, node, x, weights))
     low, high = scheme.output_limits[node.name]
     y = net.value(node.name)
     net.builder.emit(
         "channels" if depthwise else "layer", geometry,
         x=x, zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
         multiplier=net.constant(("multiplier", node.name), multiplier),
-        shift=net.constant(("shift", node.name), shift), y_zero=net.zero(node.name),
+        shift=net.constant(("fused shift", node.name), shift), y_zero=net.zero(node.name),
         low=low, high=high,
         area=(centred_area if depthwise else area)(net, geometry), y=y,
+    )  # fmt: skip
+    return y
+
+
+def requantize(net: Network, node: Node, acc: Buffer) -> Buffer:
+    """Requantize the sums of a node with weights."""
+    scheme, y = net.model.scheme, net.value(node.name)
+    multiplier, shift = scheme.requantize[node.name]
+    low, high = scheme.output_limits[node.name]
+    net.builder.emit(
+        "requantize", x=acc, multiplier=net.constant(("multiplier", node.name), multiplier),
+        shift=net.constant(("shift", node.name), shift), size=net.size(node.name),
+        width=node.n_out, y_zero=net.zero(node.name), low=low, high=high, y=y,
     )  # fmt: skip
     return y
 

@@ -17,6 +17,7 @@ from edgetrain.compiled.forward import (
     logits,
     node_result,
     pack,
+    requantize,
     sums,
     take_input,
 )
@@ -125,7 +126,7 @@ def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Paramete
 def _shaken(learning: Learning, node: Node, x: Buffer, weights: Packed,
             way: Mapping[str, int]) -> Buffer:  # fmt: skip
     """Compute a node with its sums perturbed: `edgetrain.rules.activity_space.outputs`."""
-    net, scheme = learning.net, learning.net.model.scheme
+    net = learning.net
     units = net.constant(("perturb", node.name), learning.state[f"perturb/{node.name}"])
     given: dict[str, Operand] = {"size": units, "tensor": tensor_number(f"node/{node.name}"), **way}
     if net.samples == 1 and not ends_linear(net.model, node):
@@ -136,15 +137,7 @@ def _shaken(learning: Learning, node: Node, x: Buffer, weights: Packed,
     net.builder.emit("shake_sums", x=acc, width=node.n_out, **given)
     if ends_linear(net.model, node):
         return acc
-    y = net.value(node.name)
-    multiplier, shift = scheme.requantize[node.name]
-    low, high = scheme.output_limits[node.name]
-    net.builder.emit(
-        "requantize", x=acc, multiplier=net.constant(("multiplier", node.name), multiplier),
-        shift=net.constant(("shift", node.name), shift), width=node.n_out,
-        y_zero=net.zero(node.name), low=low, high=high, y=y,
-    )  # fmt: skip
-    return y
+    return requantize(net, node, acc)
 
 
 def _estimate(learning: Learning, node: Node, result: Buffer,
