@@ -25,6 +25,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     W,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
 from edgetrain.kernels.cpu_numba_vectors import weigh_vector
@@ -70,7 +71,7 @@ def pad_centred(x, g, zero, area):
 def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, high, area, y):
     """Compute a depthwise convolution, requantized: y (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int8)
+    aside = codes(scratch(), MOST)
     for n in range(samples):
         line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
         own = y[n * pixels * channels : (n + 1) * pixels * channels]
@@ -100,7 +101,7 @@ def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, h
 def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
     """Compute a depthwise convolution as int32 sums: out (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(samples):
         line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
         own = out[n * pixels * channels : (n + 1) * pixels * channels]
@@ -126,7 +127,7 @@ def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
 def depthwise_grad_w(x, e, samples, g, zero, area, acc):
     """Add a depthwise convolution's weight gradient to acc (kernel pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(samples):
         line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
         errors = e[n * pixels * channels : (n + 1) * pixels * channels]
@@ -230,7 +231,7 @@ def back_to_neighbours(e, g, taps, ratio, image, out):
         weigh_pixels(e, start, g[OW], channels, ratio, area, (top + i) * line + left * channels)
     for first in range(0, channels, LANES):
         count = min(LANES, channels - first)
-        aside = np.empty(PIXELS * LANES, np.int32)
+        aside = ints(scratch(), MOST)
         for i in range(g[H]):
             for j in range(0, g[W], PIXELS):
                 rows = min(PIXELS, g[W] - j)

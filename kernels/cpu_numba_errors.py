@@ -5,8 +5,6 @@ Rows of a are errors times their channel's ratio, int16, and b the weights. With
 a convolution with the reversed kernel; else products are added to the pixels they belong to.
 """
 
-import numpy as np
-
 from edgetrain.kernels.cpu_numba_depthwise import crop, padded_line, weigh_pixels
 from edgetrain.kernels.cpu_numba_gemm import (
     I16,
@@ -37,6 +35,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     tile_rows,
 )
 from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_memory import ints, scratch
 from edgetrain.kernels.cpu_numba_tile import STEPS, make_tile
 
 PAIR = STEPS["pair8"]
@@ -85,7 +84,7 @@ def grad_x_neighbours(e, samples, g, packed, ratio, area, out):
     which = choose(g[W], g[C])
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[KW] * g[N] // PAIR)
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     inside = area[: (g[H] + g[KH] - 1) * line]
     for t in range(inside.size):
         inside[t] = 0
@@ -189,7 +188,7 @@ def grad_x(e, samples, g, packed, ratio, scaled, image, out):
     which = choose(row_count(g), own)
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[N] // PAIR)
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(1 if joined else samples):
         start = n * lines * columns * g[N]
         scale_rows(e[start : start + lines * columns * g[N]], ratio, g[N], scaled)

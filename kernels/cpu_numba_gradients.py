@@ -40,7 +40,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     tile_rows,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
-from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, shorts
+from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_tile import make_tile
 from edgetrain.kernels.cpu_numba_vectors import join_vector
 
@@ -156,7 +156,7 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
     which = choose(g[C], g[N])
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-columns // STEP)
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(1 if joined else samples):
         if joined:
             line, plane = turn_image(x, g, 1, columns, zero, area)
@@ -208,7 +208,7 @@ def pack_input(x, samples, n_in, packed):
 
 @part
 def dense_rows(turned, packed, samples, first, rows, n_in, out, line):
-    """Compute the weight gradient of a few outputs: out (rows, line).
+    """Compute the weight gradient of a few outputs: int32 (rows, line) at the address out.
 
     Each row has ``(zero + ADDED) * sum of its errors`` too much.
     """
@@ -218,5 +218,5 @@ def dense_rows(turned, packed, samples, first, rows, n_in, out, line):
         dense_tile(
             turned.ctypes.data + first * row, row, 0, 1,
             packed.ctypes.data + block * steps * WIDE_COLUMNS * STEP, WIDE_COLUMNS * STEP, steps,
-            out.ctypes.data + 4 * block * WIDE_COLUMNS, 4 * line, rows,
+            out + 4 * block * WIDE_COLUMNS, 4 * line, rows,
         )  # fmt: skip

@@ -60,7 +60,7 @@ def _sums(name: str, sizes: tuple[int, ...], x: Int8, w: Int8, b: Int32, zero: i
           out: Int32) -> None:  # fmt: skip
     """Lay out weights, and compute a layer."""
     packed, bias = room(rooms.packed(sizes)), room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
-    given = {"is_block": 0, "w": ready(w, np.int8), "b": ready(b, np.int32), "packed": packed}
+    given = {"is_block": 0, "w": with_slack(w), "b": ready(b, np.int32), "packed": packed}
     if name == "sums":
         execute("pack", sizes, **given, zero=zero, bias=bias)
     else:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edgetrain.arithmetic.instructions import COLUMNS, FIRST, INSTRUCTIONS
 from edgetrain.kernels import cpu_numba_learn as learn
+from edgetrain.kernels import cpu_numba_learn_signs as learn_signs
 from edgetrain.kernels import cpu_numba_machine_errors as errors
 from edgetrain.kernels import cpu_numba_machine_layers as layers
 from edgetrain.kernels import cpu_numba_machine_signs as signs
@@ -43,7 +44,9 @@ AREA = LEFT_TYPE
 @cache
 def _compiled(name):
     """Compile an instruction, and keep it."""
-    function = next(f for m in (layers, errors, signs, learn) if (f := getattr(m, name, None)))
+    function = next(
+        f for m in (layers, errors, signs, learn, learn_signs) if (f := getattr(m, name, None))
+    )
     return callable_by_address(function, SIGNATURE)
 
 

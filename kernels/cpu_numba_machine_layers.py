@@ -10,6 +10,7 @@ from edgetrain.kernels import cpu_numba_errors as errors
 from edgetrain.kernels import cpu_numba_gemm as gemm
 from edgetrain.kernels import cpu_numba_gradients as gradients
 from edgetrain.kernels import cpu_numba_losses as losses
+from edgetrain.kernels import cpu_numba_pack as packing
 from edgetrain.kernels import cpu_numba_pools as pools
 from edgetrain.kernels.cpu_numba_elements import I32, add_codes
 from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE, C, H, N, W
@@ -69,7 +70,7 @@ def pack(row, first, count, places):
     """Lay out the weights of a layer."""
     r = whole(row)
     base = places[OLD] if r[P] else 0
-    gemm.pack(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row), r[P + 3],
+    packing.pack(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row), r[P + 3],
               codes(r[P + 4], ALL), ints(r[P + 5], ALL))  # fmt: skip
 
 

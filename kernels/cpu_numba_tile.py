@@ -39,13 +39,25 @@ class Writer(Vectors):
         self.shape, self.lowering, self.b_unsigned = shape, lowering, b_unsigned
 
     def load_b(self, address: ir.Value) -> ir.Value:
-        """Load one vector of columns of b; what is not multiplied as int8 is widened."""
+        """Load one vector of columns of b."""
         if self.lowering in VECTOR_OF_OCTETS:
             return self.load(address, self.vector)
+        return self.widen(self.load(address, ir.VectorType(I8, STEPS[self.lowering] * self.lanes)))
+
+    def widen(self, octets: ir.Value) -> ir.Value:
+        """Return columns of b as they are multiplied: what is not int8 is widened."""
+        if self.lowering in VECTOR_OF_OCTETS:
+            return octets
         count = STEPS[self.lowering] * self.lanes
-        return self.builder.sext(
-            self.load(address, ir.VectorType(I8, count)), ir.VectorType(I32, count)
-        )
+        narrow = self.builder.bitcast(octets, ir.VectorType(I8, count))
+        return self.builder.sext(narrow, ir.VectorType(I32, count))
+
+    def ones(self) -> ir.Constant:
+        """Return a step of ones, as `load_a` would load it."""
+        if self.lowering in VECTOR_OF_OCTETS:
+            return self.splat(0x01010101)
+        count = STEPS[self.lowering] * self.lanes
+        return ir.Constant(ir.VectorType(I32, count), [1] * count)
 
     def load_a(self, address: ir.Value) -> ir.Value:
         """Load one step of a row and copy it to every lane, or a vector of channels."""

@@ -24,7 +24,10 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_channels": ("is_block", "w", "b", "packed", "bias"),
     "pack_back": ("is_block", "w", "packed"),
-    "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "w_out", "b_out"),
+    "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "room", "w_out",
+                "b_out"),
+    "pack_perturbed": ("w", "b", "zero", "size", "sign", "query", "queries", "limit", "tensor",
+                       "room", "packed", "bias"),
     # the forward pass
     "layer": ("x", "zero", "packed", "bias", "multiplier", "shift", "y_zero", "low", "high",
               "area", "y"),

@@ -100,9 +100,25 @@ def packed_errors(sizes: Sizes) -> int:
 
 
 def learning(sizes: Sizes) -> int:
-    """int8: gradients, multipliers and random octets of the outputs that learn at a time."""
-    weights = whole(sizes[6] * sizes[7] * sizes[2], COLUMNS)
-    return 9 * max(ROWS * weights, SIGNED) + 4 * weights
+    """int8: gradients and random octets of the outputs that learn at a time."""
+    return 5 * ROWS * whole(sizes[6] * sizes[7] * sizes[2], COLUMNS) + 4 * SLACK
+
+
+def signs(sizes: Sizes) -> int:
+    """int8: words of signs of the outputs that are perturbed at a time."""
+    return 4 * ROWS * (sizes[6] * sizes[7] * sizes[2] // 32 + 2)
+
+
+def perturbed(sizes: Sizes) -> int:
+    """int8: these words, and the weights of those outputs."""
+    return signs(sizes) + ROWS * sizes[6] * sizes[7] * sizes[2] + SLACK
+
+
+def learning_signs(sizes: Sizes) -> int:
+    """int8: gradient of an output; words of signs and octets of outputs that learn at a time."""
+    size = sizes[6] * sizes[7] * sizes[2]
+    together = max(min(sizes[5], SIGNED // size), 1)
+    return 4 * (size + 2 * SLACK) + 4 * together * (size // 32 + 1) + together * size + 2 * SLACK
 
 
 def turned_errors(sizes: Sizes) -> int:

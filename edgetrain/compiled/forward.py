@@ -130,19 +130,24 @@ class Packed(NamedTuple):
     bias: Buffer
 
 
+def packed_room(net: Network, node: Node) -> Packed:
+    """Return room for a layer's weights as the kernels read them."""
+    geometry = net.geometry(node)
+    depthwise = is_depthwise(net.graph, node)
+    size = node.n_out * geometry[6] * geometry[7] if depthwise else rooms.packed(geometry)
+    bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
+    return Packed(net.builder.array(size), bias)
+
+
 def pack(net: Network, node: Node, source: Parameters, is_block: bool) -> Packed:
     """Lay out weights before the loop that uses them."""
-    geometry = net.geometry(node)
-    bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
+    found, geometry = packed_room(net, node), net.geometry(node)
+    given: dict[str, Operand] = {"is_block": int(is_block), **source._asdict(), **found._asdict()}
     if is_depthwise(net.graph, node):
-        packed = net.builder.array(node.n_out * geometry[6] * geometry[7])
-        net.builder.prepare("pack_channels", geometry, is_block=int(is_block), w=source.w,
-                            b=source.b, packed=packed, bias=bias)  # fmt: skip
+        net.builder.prepare("pack_channels", geometry, **given)
     else:
-        packed = net.builder.array(rooms.packed(geometry))
-        net.builder.prepare("pack", geometry, is_block=int(is_block), w=source.w, b=source.b,
-                            zero=net.zero(node.inputs[0]), packed=packed, bias=bias)  # fmt: skip
-    return Packed(packed, bias)
+        net.builder.prepare("pack", geometry, zero=net.zero(node.inputs[0]), **given)
+    return found
 
 
 def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
