@@ -5,8 +5,6 @@ Arrays are flat, sizes are the numbers of `edgetrain.kernels.cpu_numba_gemm`; ``
 weights as (kernel pixels, channels).
 """
 
-import numpy as np
-
 from edgetrain.kernels.cpu_numba_gemm import (
     I16,
     I32,
@@ -28,7 +26,6 @@ from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
-from edgetrain.kernels.cpu_numba_vectors import weigh_vector
 
 PIXELS = 5
 finish_channels = make_tile(Shape(PIXELS, 1), LANES, "each", finish=True)
@@ -165,122 +162,3 @@ def strided_grad_w(e, g, line, area, acc):
                 error = e[at : at + channels]
                 for c in range(channels):
                     total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))
-
-
-@part
-def depthwise_grad_x(e, samples, g, taps, ratio, image, out):
-    """Compute the error of a depthwise convolution's input as int32 sums, (samples, pixels, C).
-
-    image is int32 room for one padded image; taps are turned by half a turn meanwhile.
-    """
-    pixels, channels, size = g[OH] * g[OW], g[C], g[H] * g[W] * g[C]
-    small = (
-        g[TOP] < g[KH] and g[LEFT] < g[KW] and g[OH] <= g[H] + g[TOP] and g[OW] <= g[W] + g[LEFT]
-    )
-    neighbours = small and g[SH] == 1 and g[SW] == 1  # and padding smaller than the kernel
-    if neighbours:
-        reverse(taps, g)
-    for n in range(samples):
-        start = n * pixels * channels
-        own, target = e[start : start + pixels * channels], out[n * size : (n + 1) * size]
-        if neighbours:
-            back_to_neighbours(own, g, taps, ratio, image, target)
-        else:
-            back_by_scattering(own, g, taps, ratio, image, target)
-    if neighbours:
-        reverse(taps, g)
-
-
-@part
-def reverse(taps, g):
-    """Reverse the order of the pixels of a kernel."""
-    count, channels = g[KH] * g[KW], g[C]
-    for t in range(count // 2):
-        a, b = taps[t * channels :], taps[(count - 1 - t) * channels :]
-        for c in range(channels):
-            kept = a[c]
-            a[c] = b[c]
-            b[c] = kept
-
-
-@part
-def weigh_pixels(e, start, count, width, ratio, target, at):
-    """Multiply the errors of pixels that follow each other by their channels' ratios, to int16."""
-    if width % LANES == 0:
-        source, place = e.ctypes.data + start, target.ctypes.data + 2 * at
-        for j in range(0, count * width, width):
-            for t in range(0, width, LANES):
-                weigh_vector(source + j + t, ratio.ctypes.data + 2 * t, place + 2 * (j + t))
-        return
-    for j in range(0, count * width, width):
-        error, own = e[start + j : start + j + width], target[at + j : at + j + width]
-        for t in range(width):
-            own[t] = I16(I16(error[t]) * ratio[t])
-
-
-@part
-def back_to_neighbours(e, g, taps, ratio, image, out):
-    """Send errors back through stride 1: a convolution with the reversed kernel."""
-    channels, line = g[C], (g[W] + g[KW] - 1) * g[C]
-    area = image.view(np.int16)[: (g[H] + g[KH] - 1) * line + MOST]
-    for t in range(area.size):
-        area[t] = 0
-    top, left = g[KH] - 1 - g[TOP], g[KW] - 1 - g[LEFT]
-    for i in range(g[OH]):
-        start = i * g[OW] * channels
-        weigh_pixels(e, start, g[OW], channels, ratio, area, (top + i) * line + left * channels)
-    for first in range(0, channels, LANES):
-        count = min(LANES, channels - first)
-        aside = ints(scratch(), MOST)
-        for i in range(g[H]):
-            for j in range(0, g[W], PIXELS):
-                rows = min(PIXELS, g[W] - j)
-                place = (i * g[W] + j) * channels + first
-                is_whole = count == LANES
-                sums_channels(
-                    area.ctypes.data + 2 * (i * line + j * channels + first), 2 * channels,
-                    2 * line, g[KH], taps.ctypes.data + first, channels, g[KW],
-                    out.ctypes.data + 4 * place if is_whole else aside.ctypes.data,
-                    4 * channels if is_whole else 4 * LANES, rows,
-                )  # fmt: skip
-                if not is_whole:
-                    for r in range(rows):
-                        target, source = out[place + r * channels :], aside[r * LANES :]
-                        for t in range(count):
-                            target[t] = source[t]
-
-
-@part
-def back_by_scattering(e, g, taps, ratio, image, out):
-    """Send errors back through any stride: add each product to its pixel."""
-    channels, line = g[C], padded_line(g)
-    height = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
-    scaled, inside = np.empty(g[OW] * channels, np.int32), image[: height * line]
-    for t in range(inside.size):
-        inside[t] = 0
-    for i in range(g[OH]):
-        errors = e[i * g[OW] * channels : (i + 1) * g[OW] * channels]
-        for j in range(g[OW]):
-            error, target = errors[j * channels : (j + 1) * channels], scaled[j * channels :]
-            for c in range(channels):
-                target[c] = I32(I32(error[c]) * I32(ratio[c]))
-        for t in range(g[KH] * g[KW]):
-            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
-            tap = taps[t * channels : (t + 1) * channels]
-            for j in range(g[OW]):
-                at = start + j * g[SW] * channels
-                pixel, error = inside[at : at + channels], scaled[j * channels :]
-                for c in range(channels):
-                    pixel[c] = I32(pixel[c] + I32(error[c] * I32(tap[c])))
-    crop(inside, g, line, out)
-
-
-@part
-def crop(image, g, line, out):
-    """Copy a padded int32 image without its padding."""
-    width = g[W] * g[C]
-    for y in range(g[H]):
-        start = (g[TOP] + y) * line + g[LEFT] * g[C]
-        source, target = image[start : start + width], out[y * width : (y + 1) * width]
-        for t in range(width):
-            target[t] = source[t]

@@ -7,6 +7,7 @@ from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT
 from edgetrain.kernels import cpu_numba_depthwise as depthwise
 from edgetrain.kernels import cpu_numba_errors as errors
+from edgetrain.kernels import cpu_numba_errors_channels as errors_channels
 from edgetrain.kernels import cpu_numba_gemm as gemm
 from edgetrain.kernels import cpu_numba_gradients as gradients
 from edgetrain.kernels import cpu_numba_losses as losses
@@ -80,6 +81,13 @@ def pack_channels(row, first, count, places):
     base = places[OLD] if r[P] else 0
     depthwise.turn(codes(base + r[P + 1], ALL), g, codes(r[P + 3], ALL))
     copy(r[P + 4], base + r[P + 2], 4 * g[N])
+
+
+def pack_channels_back(row, first, count, places):
+    """Lay out the weights through which errors of a depthwise layer flow back."""
+    r = whole(row)
+    base = places[OLD] if r[P] else 0
+    errors_channels.turn_back(codes(base + r[P + 1], ALL), sizes(row), codes(r[P + 2], ALL))
 
 
 def pack_back(row, first, count, places):
@@ -194,22 +202,6 @@ def logits(row, first, count, places):
     width = r[P + 3]
     losses.logits_q10(ints(r[P], count * width), ints(r[P + 1], width), ints(r[P + 2], width),
                       width, ints(r[P + 4], ALL))  # fmt: skip
-
-
-def grad_x(row, first, count, places):
-    """Compute the error of a layer's input as sums."""
-    r = whole(row)
-    errors.grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
-                     shorts(r[P + 2], ALL), shorts(r[P + 3], ALL), ints(r[P + 4], ALL),
-                     ints(r[P + 5], ALL))  # fmt: skip
-
-
-def grad_x_channels(row, first, count, places):
-    """Compute the error of a depthwise layer's input as sums."""
-    r = whole(row)
-    depthwise.depthwise_grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
-                               shorts(r[P + 2], ALL), ints(r[P + 3], ALL),
-                               ints(r[P + 4], ALL))  # fmt: skip
 
 
 def grad_w(row, first, count, places):

@@ -11,6 +11,10 @@ ROWS, COLUMNS, STEP = 16, 64, 4
 """The largest tile, and the most products that one step adds."""
 SIGNED = 4096
 """Weights that step along signs at a time, where an output has fewer."""
+LINES = 8
+"""Lines of an image that errors are sent back to at a time."""
+TOGETHER = 32
+"""Pixels that errors are sent back to at a time where the kernel has one pixel."""
 SLACK = 64
 """Bytes behind every array."""
 
@@ -62,20 +66,21 @@ def is_neighbourly(sizes: Sizes) -> bool:
     return small and (sh, sw) == (1, 1)
 
 
-def scaled(sizes: Sizes) -> int:
-    """int16: errors times their channel's ratio; with `is_neighbourly` padded."""
-    rows = sizes[3] * sizes[4] * (sizes[12] if is_joined(sizes) else 1)
-    if is_neighbourly(sizes) and not is_joined(sizes):
-        rows = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7])
-    return (rows + ROWS) * whole(sizes[5], 2)
+def back(sizes: Sizes) -> int:
+    """int8: int16 errors times their channel's ratio, and int32 sums, of lines or a few rows."""
+    width, channels, columns, depth = sizes[1], sizes[2], sizes[4], whole(sizes[5], 2)
+    if is_joined(sizes):
+        return TOGETHER * (2 * depth + 4 * channels) + SLACK
+    if is_neighbourly(sizes):
+        errors = (LINES + sizes[6]) * (width + sizes[7]) * depth + ROWS * COLUMNS
+        return 2 * errors + 4 * LINES * width * channels
+    return max(2 * (columns + ROWS) * depth, 4 * columns * channels) + SLACK
 
 
 def image(sizes: Sizes) -> int:
-    """int32: one padded image of errors, int16 with `is_neighbourly`; dense layers need none."""
+    """int32: one padded image of errors; none where nothing is scattered."""
     lines, line = padded(sizes)
-    if not is_neighbourly(sizes):
-        return lines * line
-    return (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2] // 2 + ROWS * COLUMNS
+    return 1 if is_joined(sizes) or is_neighbourly(sizes) else lines * line
 
 
 def turned_image(sizes: Sizes) -> int:
