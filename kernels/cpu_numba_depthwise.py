@@ -1,34 +1,42 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """Depthwise convolutions of the backend "numba": channels last, one filter a channel.
 
-Arrays are flat, sizes are the numbers of `edgetrain.kernels.cpu_numba_gemm`; ``taps`` are the
-weights as (kernel pixels, channels).
+Arrays are flat, sizes are the numbers of `edgetrain.kernels.cpu_numba_gemm`. Gradients read
+activations without their zero point.
 """
 
 from edgetrain.kernels.cpu_numba_gemm import (
+    ADDED,
     I16,
     I32,
     KH,
     KW,
     LANES,
     LEFT,
+    LEFT_BYTES,
+    LOWERING,
     MOST,
     OH,
     OW,
     SH,
+    STEP,
     SW,
     TOP,
     C,
     H,
     W,
+    pad_image,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
-from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch
+from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
 
 PIXELS = 5
-finish_channels = make_tile(Shape(PIXELS, 1), LANES, "each", finish=True)
+WIDE_CHANNELS = 4 * LANES
+finish_wide = make_tile(Shape(PIXELS, 4), LANES, LOWERING, finish=True, is_channels=True)
+finish_narrow = make_tile(Shape(PIXELS, 1), LANES, LOWERING, finish=True, is_channels=True)
+sums_narrow = make_tile(Shape(PIXELS, 1), LANES, LOWERING, is_channels=True)
 sums_channels = make_tile(Shape(PIXELS, 1), LANES, "each")
 
 
@@ -65,25 +73,56 @@ def pad_centred(x, g, zero, area):
 
 
 @part
-def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, high, area, y):
+def pack_channels(w, b, g, zero, packed, bias):
+    """Pack weights: [kernel row][step][channel][k in a step].
+
+    Biases lose what activations have too much.
+    """
+    channels, steps, rest = g[C], -(-g[KW] // STEP), g[KW] % STEP
+    mask = (1 << 8 * rest) - 1 if rest else -1
+    places = steps_at(packed.ctypes.data, g[KH] * steps * channels)
+    for c in range(channels):
+        own, total = w[c * g[KH] * g[KW] : (c + 1) * g[KH] * g[KW]], I32(0)
+        for t in range(own.size):
+            total = I32(total + I32(own[t]))
+        bias[c] = I32(b[c] - I32(I32(zero + ADDED) * total))
+        for i in range(g[KH]):
+            for s in range(steps):
+                source = steps_at(own.ctypes.data + i * g[KW] + s * STEP, 1)[0]
+                kept = source & mask if s == steps - 1 else source
+                places[(i * steps + s) * channels + c] = kept
+
+
+@part
+def steps_at(address, count):
+    """Array of steps of weights."""
+    return ints(address, count) if STEP == 4 else shorts(address, count)
+
+
+@part
+def depthwise(x, samples, g, zero, packed, bias, multiplier, shift, y_zero, low, high, area, y):
     """Compute a depthwise convolution, requantized: y (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
+    b_step, steps = channels * STEP, -(-g[KW] // STEP)
     aside = codes(scratch(), MOST)
+    is_wide = channels % WIDE_CHANNELS == 0
+    width = WIDE_CHANNELS if is_wide else LANES
     for n in range(samples):
-        line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
+        line = pad_image(x[n * image : (n + 1) * image], g, zero, area)
         own = y[n * pixels * channels : (n + 1) * pixels * channels]
-        for first in range(0, channels, LANES):
-            count = min(LANES, channels - first)
-            is_whole = count == LANES or channels < LANES  # what is too much is written over
-            at = 4 * first
+        for first in range(0, channels, width):
+            count = min(width, channels - first)
+            is_whole = count == width or channels < LANES  # what is too much is written over
+            b, at = packed.ctypes.data + first * STEP, 4 * first
             for i in range(g[OH]):
                 for j in range(0, g[OW], PIXELS):
                     rows = min(PIXELS, g[OW] - j)
                     place = (i * g[OW] + j) * channels + first
-                    finish_channels(
-                        area.ctypes.data + 2 * (i * g[SH] * line + j * g[SW] * channels + first),
-                        2 * g[SW] * channels, 2 * line, g[KH], taps.ctypes.data + first, channels,
-                        g[KW], own.ctypes.data + place if is_whole else aside.ctypes.data,
+                    start = i * g[SH] * line + j * g[SW] * channels + first
+                    finish_tile(
+                        is_wide, area.ctypes.data + LEFT_BYTES * start,
+                        LEFT_BYTES * g[SW] * channels, LEFT_BYTES * line, g[KH], b, b_step, steps,
+                        own.ctypes.data + place if is_whole else aside.ctypes.data,
                         channels if is_whole else LANES, rows, bias.ctypes.data + at,
                         multiplier.ctypes.data + at, shift.ctypes.data + at, y_zero, low, high,
                     )  # fmt: skip
@@ -95,22 +134,35 @@ def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, h
 
 
 @part
-def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
+def finish_tile(is_wide, a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias,
+                multiplier, shift, zero, low, high):  # fmt: skip
+    """Call the chosen tile."""
+    if is_wide:
+        finish_wide(a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias, multiplier,
+                    shift, zero, low, high)  # fmt: skip
+    else:
+        finish_narrow(a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias, multiplier,
+                      shift, zero, low, high)  # fmt: skip
+
+
+@part
+def depthwise_sums(x, samples, g, zero, packed, bias, area, out):
     """Compute a depthwise convolution as int32 sums: out (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
     aside = ints(scratch(), MOST)
     for n in range(samples):
-        line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
+        line = pad_image(x[n * image : (n + 1) * image], g, zero, area)
         own = out[n * pixels * channels : (n + 1) * pixels * channels]
         for first in range(0, channels, LANES):
             count = min(LANES, channels - first)
             for i in range(g[OH]):
                 for j in range(0, g[OW], PIXELS):
                     rows = min(PIXELS, g[OW] - j)
-                    sums_channels(
-                        area.ctypes.data + 2 * (i * g[SH] * line + j * g[SW] * channels + first),
-                        2 * g[SW] * channels, 2 * line, g[KH], taps.ctypes.data + first, channels,
-                        g[KW], aside.ctypes.data, 4 * LANES, rows,
+                    start = i * g[SH] * line + j * g[SW] * channels + first
+                    sums_narrow(
+                        area.ctypes.data + LEFT_BYTES * start, LEFT_BYTES * g[SW] * channels,
+                        LEFT_BYTES * line, g[KH], packed.ctypes.data + first * STEP,
+                        channels * STEP, -(-g[KW] // STEP), aside.ctypes.data, 4 * LANES, rows,
                     )  # fmt: skip
                     for r in range(rows):
                         place = (i * g[OW] + j + r) * channels + first

@@ -60,12 +60,11 @@ def conv2d_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int, window: Window) ->
 def _sums(name: str, sizes: tuple[int, ...], x: Int8, w: Int8, b: Int32, zero: int,
           out: Int32) -> None:  # fmt: skip
     """Lay out weights, and compute a layer."""
-    packed, bias = room(rooms.packed(sizes)), room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
-    given = {"is_block": 0, "w": with_slack(w), "b": ready(b, np.int32), "packed": packed}
-    if name == "sums":
-        execute("pack", sizes, **given, zero=zero, bias=bias)
-    else:
-        execute("pack_channels", sizes, **given, bias=bias)
+    is_channels = name == "channel_sums"
+    packed = room((rooms.packed_channels if is_channels else rooms.packed)(sizes))
+    bias = room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
+    execute("pack_channels" if is_channels else "pack", sizes, is_block=0, w=with_slack(w),
+            b=ready(b, np.int32), zero=zero, packed=packed, bias=bias)  # fmt: skip
     area = room(rooms.area(sizes), np.int16)
     execute(name, sizes, batch=len(x), x=ready(x, np.int8), zero=zero, packed=packed, bias=bias,
             area=area, y=out)  # fmt: skip

@@ -148,7 +148,7 @@ def turn_gradient(acc, outputs, first, count, size, columns):
     for j in range(0, count, LANES):
         for k in range(0, size, LANES):
             turn_ints(acc + 4 * (k * outputs + first + j), 4 * outputs, min(LANES, size - k),
-                      columns + 4 * (j * line + k), 4 * line)  # fmt: skip
+                      columns + 4 * (j * line + k), 4 * line, LANES)  # fmt: skip
     return line
 
 

@@ -14,7 +14,7 @@ from edgetrain.kernels import cpu_numba_losses as losses
 from edgetrain.kernels import cpu_numba_pack as packing
 from edgetrain.kernels import cpu_numba_pools as pools
 from edgetrain.kernels.cpu_numba_elements import I32, add_codes
-from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE, C, H, N, W
+from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE, C, H, W
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import (
     NEW,
@@ -77,10 +77,10 @@ def pack(row, first, count, places):
 
 def pack_channels(row, first, count, places):
     """Lay out the weights of a depthwise layer."""
-    r, g = whole(row), sizes(row)
+    r = whole(row)
     base = places[OLD] if r[P] else 0
-    depthwise.turn(codes(base + r[P + 1], ALL), g, codes(r[P + 3], ALL))
-    copy(r[P + 4], base + r[P + 2], 4 * g[N])
+    depthwise.pack_channels(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row),
+                            r[P + 3], codes(r[P + 4], ALL), ints(r[P + 5], ALL))  # fmt: skip
 
 
 def pack_channels_back(row, first, count, places):
@@ -110,7 +110,7 @@ def channels(row, first, count, places):
     r = whole(row)
     depthwise.depthwise(codes(r[P], ALL), count, sizes(row), r[P + 1], codes(r[P + 2], ALL),
                         ints(r[P + 3], ALL), ints(r[P + 4], ALL), ints(r[P + 5], ALL), r[P + 6],
-                        r[P + 7], r[P + 8], shorts(r[P + 9], ALL),
+                        r[P + 7], r[P + 8], area_at(r[P + 9]),
                         codes(r[P + 10], ALL))  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def channel_sums(row, first, count, places):
     """Compute a depthwise convolution as int32 sums."""
     r = whole(row)
     depthwise.depthwise_sums(codes(r[P], ALL), count, sizes(row), r[P + 1], codes(r[P + 2], ALL),
-                             ints(r[P + 3], ALL), shorts(r[P + 4], ALL),
+                             ints(r[P + 3], ALL), area_at(r[P + 4]),
                              ints(r[P + 5], ALL))  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def _scale(writer: Vectors, acc: ir.Value, factors: tuple[ir.Value, ir.Value], w
         builder.add(builder.mul(a, b), ir.Constant(a.type, [1 << 31] * (writer.lanes // 2)))
         for a, b in zip(writer.halves(acc), factors, strict=True)
     )
-    high = writer.join(builder.lshr(even, ir.Constant(even.type, [32] * even.type.count)), odd)
+    high = writer.high_halves(even, odd)
     first = builder.select(wrapped, builder.add(high, acc), high)
     return builder.ashr(builder.add(first, builder.ashr(first, writer.splat(31))), right)
 

@@ -7,8 +7,11 @@ segment), a convolution that reads its padded image in place (a segment a kernel
 gradients. ``b`` is packed as [step][column][k within a step]. Row m may lie behind the last one:
 what it computes is not stored, but the memory must be there.
 
-With the lowering ``each`` a step multiplies a vector of a by a vector of b, lane by lane: a
-depthwise convolution, whose lanes are channels and whose rows are pixels.
+Two kinds of tiles have channels in their lanes, pixels in their rows and kernel pixels for steps:
+
+* ``channels``: a depthwise convolution. Pixels that follow each other in a lie side by side in a
+  step, as b has its weights: [step][channel][k within a step].
+* ``each``: a step multiplies a vector of a by a vector of b, lane by lane: gradients.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,10 +36,12 @@ class Writer(Vectors):
     """Writes one tile."""
 
     def __init__(
-        self, builder: ir.IRBuilder, shape: Shape, lanes: int, lowering: str, b_unsigned: bool
-    ) -> None:
+        self, builder: ir.IRBuilder, shape: Shape, lanes: int, lowering: str,
+        b_unsigned: bool = False, is_channels: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(builder, lanes)
         self.shape, self.lowering, self.b_unsigned = shape, lowering, b_unsigned
+        self.is_channels = is_channels
 
     def load_b(self, address: ir.Value) -> ir.Value:
         """Load one vector of columns of b."""
@@ -59,16 +64,48 @@ class Writer(Vectors):
         count = STEPS[self.lowering] * self.lanes
         return ir.Constant(ir.VectorType(I32, count), [1] * count)
 
-    def load_a(self, address: ir.Value) -> ir.Value:
-        """Load one step of a row and copy it to every lane, or a vector of channels."""
+    def load_a(self, address: ir.Value, distance: ir.Value) -> list[ir.Value]:
+        """Load one step of a row for every vector of columns: spread to its lanes, or channels.
+
+        distance are bytes between pixels of ``channels``.
+        """
+        count = self.shape.vectors
         if self.lowering == "each":
-            return self.builder.sext(
-                self.load(address, ir.VectorType(I16, self.lanes)), self.vector
-            )
-        spread = self.spread(self.load(address, I32))
+            channels = self.load(address, ir.VectorType(I16, self.lanes))
+            return [self.builder.sext(channels, self.vector)] * count
+        if not self.is_channels:
+            return [self.pairs(self.spread(self.load(address, I32)))] * count
+        step = STEPS[self.lowering]
+        return [
+            self.joined(self.builder.add(address, I64(n * self.lanes * 4 // step)), distance)
+            for n in range(count)
+        ]
+
+    def joined(self, address: ir.Value, distance: ir.Value) -> ir.Value:
+        """Load the same channels of the pixels of a step, and join them in each lane."""
+        step = STEPS[self.lowering]
+        kind = ir.VectorType(ir.IntType(32 // step), self.lanes)
+        pixels = [
+            self.load(self.builder.add(address, self.builder.mul(distance, I64(q))), kind)
+            for q in range(step)
+        ]
+        while len(pixels) > 1:  # first ones beside second ones, and these pairs beside each other
+            half = len(pixels) // 2
+            pixels = [self.beside(*pixels[2 * q : 2 * q + 2]) for q in range(half)]
+        return self.pairs(pixels[0])
+
+    def beside(self, a: ir.Value, b: ir.Value) -> ir.Value:
+        """Join each lane of a with that of b to a lane twice as wide."""
+        count, width = a.type.count, a.type.element.width
+        order = [k // 2 + count * (k % 2) for k in range(2 * count)]
+        mixed = self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 2 * count), order))
+        return self.builder.bitcast(mixed, ir.VectorType(ir.IntType(2 * width), count))
+
+    def pairs(self, step: ir.Value) -> ir.Value:
+        """Widen a step of a as it is multiplied, where that is not int8."""
         if self.lowering != "pair8":
-            return spread
-        pairs = self.builder.bitcast(spread, ir.VectorType(I16, 2 * self.lanes))
+            return step
+        pairs = self.builder.bitcast(step, ir.VectorType(I16, 2 * self.lanes))
         return self.builder.sext(pairs, ir.VectorType(I32, 2 * self.lanes))
 
     def multiply_add(self, acc: ir.Value, a: ir.Value, b: ir.Value) -> ir.Value:
@@ -103,7 +140,12 @@ class Writer(Vectors):
         """Write both loops; return the sums, a list a row, that start with a vector a column."""
         builder, (rows, vectors) = self.builder, self.shape
         b_bytes = self.lanes * STEPS[self.lowering]
-        a_step = builder.mul(b_step, I64(2)) if self.lowering == "each" else I64(4)
+        distance, a_step = I64(0), I64(4)
+        if self.lowering == "each":
+            a_step = builder.mul(b_step, I64(2))
+        elif self.is_channels:
+            a_step = b_step if self.lowering in VECTOR_OF_OCTETS else builder.mul(b_step, I64(2))
+            distance = builder.udiv(a_step, I64(STEPS[self.lowering]))
         before = builder.block
         outer, inner, after, done = (
             builder.append_basic_block(name) for name in ("segment", "step", "next", "done")
@@ -123,8 +165,8 @@ class Writer(Vectors):
         columns = [self.load_b(builder.add(at_b, I64(n * b_bytes))) for n in range(vectors)]
         new = []
         for m in range(rows):
-            left = self.load_a(builder.add(at_a, builder.mul(row, I64(m))))
-            new.append([self.multiply_add(acc[m][n], left, columns[n]) for n in range(vectors)])
+            left = self.load_a(builder.add(at_a, builder.mul(row, I64(m))), distance)
+            new.append([self.multiply_add(acc[m][n], left[n], columns[n]) for n in range(vectors)])
         following = [
             builder.add(place, size)
             for place, size in zip(inside, (I64(1), a_step, b_step), strict=True)
@@ -161,11 +203,11 @@ class Writer(Vectors):
 
 def write_tile(
     builder: ir.IRBuilder, shape: Shape, lanes: int, lowering: str, given: Sequence[ir.Value], *,
-    finish: bool = False, b_unsigned: bool = False,
+    finish: bool = False, b_unsigned: bool = False, is_channels: bool = False,
 ) -> None:  # fmt: skip
     """Write a tile where a builder stands; see `make_tile`, given are the arguments."""
     a, row, segment, segments, b, b_step, steps, c, c_row, rows, *scales = given
-    writer = Writer(builder, shape, lanes, lowering, b_unsigned)
+    writer = Writer(builder, shape, lanes, lowering, b_unsigned, is_channels)
     first = [writer.splat(0)] * shape.vectors
     if finish:
         bias, *scales = scales
@@ -177,8 +219,9 @@ def write_tile(
 
 
 def make_tile(
-    shape: Shape, lanes: int, lowering: str, *, finish: bool = False, b_unsigned: bool = False
-) -> Callable[..., Any]:
+    shape: Shape, lanes: int, lowering: str, *, finish: bool = False, b_unsigned: bool = False,
+    is_channels: bool = False,
+) -> Callable[..., Any]:  # fmt: skip
     """Return a tile as a function for compiled code; all its arguments are whole numbers.
 
     Args:
@@ -187,6 +230,7 @@ def make_tile(
         lowering: a key of STEPS.
         finish: whether to requantize sums to int8 rather than store them as int32.
         b_unsigned: with ``vnni8``, whether b is uint8 and a int8 rather than the reverse.
+        is_channels: whether lanes are channels of a depthwise convolution.
 
     Returns:
         ``tile(a, row, segment, segments, b, b_step, steps, c, c_row, rows)``: address of a, bytes
@@ -197,7 +241,8 @@ def make_tile(
     """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
-        write_tile(builder, shape, lanes, lowering, given, finish=finish, b_unsigned=b_unsigned)
+        write_tile(builder, shape, lanes, lowering, given, finish=finish, b_unsigned=b_unsigned,
+                   is_channels=is_channels)  # fmt: skip
         return context.get_dummy_value()
 
     word = types.int64

@@ -105,7 +105,7 @@ def turn_block(typing, source, row, count, have, last, target, column, totals):
 
     def code(context, builder, signature, given):
         source, row, count, have, last, target, column, totals = given
-        writer = Writer(builder, Shape(1, 1), LANES, LOWERING, False)
+        writer = Writer(builder, Shape(1, 1), LANES, LOWERING)
         kind = ir.VectorType(STEP_TYPE, LANES)
         lanes = ir.Constant(writer.vector, list(range(LANES)))
         ends = writer.spread(builder.trunc(builder.sub(have, I64(1)), I32))
@@ -132,25 +132,28 @@ def turn_block(typing, source, row, count, have, last, target, column, totals):
 
 
 @intrinsic
-def turn_ints(typing, source, row, count, target, column):
+def turn_ints(typing, source, row, count, target, column, stored):
     """Turn rows of LANES int32 numbers into columns.
 
     Arguments are the address of the first row, bytes from row to row, how many rows exist, the
-    address of the first column and bytes from column to column.
+    address of the first column, bytes from column to column, and how many numbers of a column are
+    stored.
     """
 
     def code(context, builder, signature, given):
-        source, row, count, target, column = given
+        source, row, count, target, column, stored = given
         writer, rows = Vectors(builder, LANES), []
+        lanes = ir.Constant(writer.vector, list(range(LANES)))
+        kept = builder.icmp_signed("<", lanes, writer.spread(builder.trunc(stored, I32)))
         for i in range(LANES):
             exists = builder.icmp_signed("<", I64(i), count)
             at = builder.select(exists, builder.add(source, builder.mul(row, I64(i))), source)
             rows.append(writer.load(at, writer.vector))
         for i, value in enumerate(_turned(builder, rows)):
-            writer.store(value, builder.add(target, builder.mul(column, I64(i))))
+            writer.store_some(value, builder.add(target, builder.mul(column, I64(i))), kept)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), code
+    return types.void(*[types.int64] * 6), code
 
 
 def _turned(builder, rows):

@@ -4,6 +4,7 @@ Products of int32 numbers are taken for even and odd lanes apart, which is what 
 """
 
 from llvmlite import ir
+from numba.core import cgutils
 
 I8, I16, I32, I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
 
@@ -41,6 +42,14 @@ class Vectors:
         pointer = self.builder.inttoptr(address, ir.PointerType(value.type))
         self.builder.store(value, pointer).align = 1
 
+    def store_some(self, value: ir.Value, address: ir.Value, kept: ir.Value) -> None:
+        """Store int32 lanes where kept is true."""
+        pointer = self.builder.inttoptr(address, ir.PointerType(value.type))
+        kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, I32, kept.type])
+        name = f"llvm.masked.store.v{self.lanes}i32.p0"
+        store = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        self.builder.call(store, [value, pointer, I32(4), kept])
+
     def clip(self, value: ir.Value, low: ir.Value, high: ir.Value) -> ir.Value:
         """Keep lanes within limits."""
         builder = self.builder
@@ -72,6 +81,16 @@ class Vectors:
         take = [i + self.lanes * (i % 2) for i in range(self.lanes)]
         lanes = (self.builder.bitcast(v, self.vector) for v in (even, odd))
         return self.builder.shuffle_vector(*lanes, ir.Constant(self.vector, take))
+
+    def high_halves(self, even: ir.Value, odd: ir.Value) -> ir.Value:
+        """Return the high halves of int64 numbers as even and odd int32 lanes.
+
+        Bits are masked, not shuffled: processors have fewer units that shuffle.
+        """
+        builder, half = self.builder, self.lanes // 2
+        below = builder.lshr(even, ir.Constant(even.type, [32] * half))
+        above = builder.and_(odd, ir.Constant(odd.type, [-1 << 32] * half))
+        return builder.bitcast(builder.or_(below, above), self.vector)
 
     def largest(self, value: ir.Value) -> ir.Value:
         """Return the largest lane, none of which is negative."""

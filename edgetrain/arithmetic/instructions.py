@@ -25,7 +25,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "clear": ("y", "size"),
     # weights as the kernels read them
     "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
-    "pack_channels": ("is_block", "w", "b", "packed", "bias"),
+    "pack_channels": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_back": ("is_block", "w", "packed"),
     "pack_channels_back": ("is_block", "w", "packed"),
     "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "room", "w_out",

@@ -42,7 +42,7 @@ def padded(sizes: Sizes) -> tuple[int, int]:
 
 
 def area(sizes: Sizes) -> int:
-    """What a layer reads, padded, in the type of the micro-kernel (int16 if depthwise)."""
+    """What a layer reads, padded, in the type of the micro-kernel."""
     lines, line = padded(sizes)
     samples = sizes[12] if is_joined(sizes) else 1
     return samples * lines * line + ROWS * sizes[9] * sizes[2]
@@ -51,6 +51,11 @@ def area(sizes: Sizes) -> int:
 def packed(sizes: Sizes) -> int:
     """int8: weights of a layer."""
     return whole(sizes[5], COLUMNS) * sizes[6] * whole(sizes[7] * sizes[2], STEP)
+
+
+def packed_channels(sizes: Sizes) -> int:
+    """int8: weights of a depthwise layer."""
+    return sizes[6] * whole(sizes[7], STEP) * sizes[5]
 
 
 def packed_back(sizes: Sizes) -> int:
@@ -86,14 +91,15 @@ def image(sizes: Sizes) -> int:
 def turned_image(sizes: Sizes) -> int:
     """In that type: an image channel by channel, lines by the remainder of their stride.
 
-    Behind it two lines of joined pixels.
+    Behind it a line, where it is padded, and joined pixels.
     """
     height, width, channels, _, _, _, _, _, _, stride, _, _, samples = sizes
-    lines, line = 1, samples * height * width + STEP
+    lines, line, before = 1, samples * height * width + STEP, 0
     if not is_joined(sizes):
         lines, numbers = padded(sizes)
         line = whole(numbers // channels, stride) + STEP * stride
-    return (channels + ROWS) * lines * line + 2 * line * channels + 3 * SLACK
+        before = line * channels
+    return (channels + ROWS) * lines * line + before + 4 * ROWS * (channels + ROWS) + 3 * SLACK
 
 
 def packed_errors(sizes: Sizes) -> int:

@@ -134,7 +134,7 @@ def packed_room(net: Network, node: Node) -> Packed:
     """Return room for a layer's weights as the kernels read them."""
     geometry = net.geometry(node)
     depthwise = is_depthwise(net.graph, node)
-    size = node.n_out * geometry[6] * geometry[7] if depthwise else rooms.packed(geometry)
+    size = (rooms.packed_channels if depthwise else rooms.packed)(geometry)
     bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
     return Packed(net.builder.array(size), bias)
 
@@ -142,11 +142,9 @@ def packed_room(net: Network, node: Node) -> Packed:
 def pack(net: Network, node: Node, source: Parameters, is_block: bool) -> Packed:
     """Lay out weights before the loop that uses them."""
     found, geometry = packed_room(net, node), net.geometry(node)
-    given: dict[str, Operand] = {"is_block": int(is_block), **source._asdict(), **found._asdict()}
-    if is_depthwise(net.graph, node):
-        net.builder.prepare("pack_channels", geometry, **given)
-    else:
-        net.builder.prepare("pack", geometry, zero=net.zero(node.inputs[0]), **given)
+    name = "pack_channels" if is_depthwise(net.graph, node) else "pack"
+    net.builder.prepare(name, geometry, is_block=int(is_block), zero=net.zero(node.inputs[0]),
+                        **source._asdict(), **found._asdict())  # fmt: skip
     return found
 
 
@@ -166,7 +164,7 @@ def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
         multiplier=net.constant(("multiplier", node.name), multiplier),
         shift=net.constant(("fused shift", node.name), shift), y_zero=net.zero(node.name),
         low=low, high=high,
-        area=(centred_area if depthwise else area)(net, geometry), y=y,
+        area=area(net, geometry), y=y,
     )  # fmt: skip
     return y
 
@@ -191,7 +189,7 @@ def sums(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     net.builder.emit(
         "channel_sums" if depthwise else "sums", geometry, x=x,
         zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
-        area=(centred_area if depthwise else area)(net, geometry), y=y,
+        area=area(net, geometry), y=y,
     )  # fmt: skip
     return y
 
