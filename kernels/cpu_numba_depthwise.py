@@ -81,16 +81,20 @@ def pack_channels(w, b, g, zero, packed, bias):
     channels, steps, rest = g[C], -(-g[KW] // STEP), g[KW] % STEP
     mask = (1 << 8 * rest) - 1 if rest else -1
     places = steps_at(packed.ctypes.data, g[KH] * steps * channels)
+    bias[:channels] = 0
+    for row in range(g[KH] * steps):
+        i, s = row // steps, row % steps
+        target, kept = places[row * channels :], mask if s == steps - 1 else -1
+        for c in range(channels):
+            at = w.ctypes.data + (c * g[KH] + i) * g[KW] + s * STEP
+            target[c] = steps_at(at, 1)[0] & kept
+        for c in range(channels):
+            value, total = I32(target[c]), bias[c]
+            for left in range(32 - 8 * STEP, 32, 8):
+                total = I32(total + I32(I32(value << I32(left)) >> I32(24)))
+            bias[c] = total
     for c in range(channels):
-        own, total = w[c * g[KH] * g[KW] : (c + 1) * g[KH] * g[KW]], I32(0)
-        for t in range(own.size):
-            total = I32(total + I32(own[t]))
-        bias[c] = I32(b[c] - I32(I32(zero + ADDED) * total))
-        for i in range(g[KH]):
-            for s in range(steps):
-                source = steps_at(own.ctypes.data + i * g[KW] + s * STEP, 1)[0]
-                kept = source & mask if s == steps - 1 else source
-                places[(i * steps + s) * channels + c] = kept
+        bias[c] = I32(b[c] - I32(I32(zero + ADDED) * bias[c]))
 
 
 @part

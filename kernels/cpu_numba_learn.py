@@ -67,7 +67,9 @@ def rate_multiplier(base, shift, exponent, batch, rate, fraction):
         scaled = value << bits
     else:
         scaled = divide_by_power(value, min(-bits, I64(62)))
-    return min(I64(U64(scaled) // U64(batch)), I64(INT32_MAX))
+    if batch > 1:
+        scaled = I64(U64(scaled) // U64(batch))
+    return min(scaled, I64(INT32_MAX))
 
 
 @part

@@ -61,10 +61,11 @@ def _columns(
 ) -> Iterator[tuple[tuple[ir.Value, ir.Value], ir.Value, ir.Value]]:
     """Yield the factors of a column, where they have wrapped around, and bits to shift right."""
     builder = writer.builder
-    for n in range(vectors):
-        doubled = builder.shl(writer.column(scales.multiplier, n), writer.splat(1))
+    multipliers, shifts = (writer.columns(v, vectors) for v in (scales.multiplier, scales.shift))
+    for multiplier, shift in zip(multipliers, shifts, strict=True):
+        doubled = builder.shl(multiplier, writer.splat(1))
         wrapped = builder.icmp_signed("<", doubled, writer.splat(0))
-        yield writer.halves(doubled), wrapped, builder.not_(writer.column(scales.shift, n))
+        yield writer.halves(doubled), wrapped, builder.not_(shift)
 
 
 def _scale(writer: Vectors, acc: ir.Value, factors: tuple[ir.Value, ir.Value], wrapped: ir.Value,
@@ -75,7 +76,7 @@ def _scale(writer: Vectors, acc: ir.Value, factors: tuple[ir.Value, ir.Value], w
         builder.add(builder.mul(a, b), ir.Constant(a.type, [1 << 31] * (writer.lanes // 2)))
         for a, b in zip(writer.halves(acc), factors, strict=True)
     )
-    high = writer.high_halves(even, odd)
+    high = writer.join(builder.lshr(even, ir.Constant(even.type, [32] * even.type.count)), odd)
     first = builder.select(wrapped, builder.add(high, acc), high)
     return builder.ashr(builder.add(first, builder.ashr(first, writer.splat(31))), right)
 
@@ -95,9 +96,10 @@ def _packed(writer: Vectors, vectors: Sequence[ir.Value], scales: Scales) -> ir.
         )
         for pair in (vectors[:2], vectors[2:])
     ]
-    mixed = builder.bitcast(builder.call(to_octets, halves), writer.vector)
-    order = ir.Constant(writer.vector, [4 * (i % 4) + i // 4 for i in range(16)])
-    ordered = builder.shuffle_vector(mixed, ir.Constant(mixed.type, ir.Undefined), order)
+    ordered = builder.bitcast(builder.call(to_octets, halves), writer.vector)
+    if not writer.is_mixed:
+        order = ir.Constant(writer.vector, [4 * (i % 4) + i // 4 for i in range(16)])
+        ordered = builder.shuffle_vector(ordered, ir.Constant(ordered.type, ir.Undefined), order)
     limits = (_spread(writer, builder.trunc(v, I8), 64) for v in (scales.low, scales.high))
     return writer.clip(builder.bitcast(ordered, octets), *limits)
 

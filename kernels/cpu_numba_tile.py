@@ -22,6 +22,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from edgetrain.kernels.cpu_numba_join import joined, unpacked
 from edgetrain.kernels.cpu_numba_requantize import Scales, requantize
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_writer import I8, I16, I32, I64, Vectors
@@ -42,6 +43,7 @@ class Writer(Vectors):
         super().__init__(builder, lanes)
         self.shape, self.lowering, self.b_unsigned = shape, lowering, b_unsigned
         self.is_channels = is_channels
+        self.is_mixed = is_channels and lowering == "vnni8" and (lanes, shape.vectors) == (16, 4)
 
     def load_b(self, address: ir.Value) -> ir.Value:
         """Load one vector of columns of b."""
@@ -75,31 +77,13 @@ class Writer(Vectors):
             return [self.builder.sext(channels, self.vector)] * count
         if not self.is_channels:
             return [self.pairs(self.spread(self.load(address, I32)))] * count
+        if self.is_mixed:
+            return unpacked(self, address, distance)
         step = STEPS[self.lowering]
         return [
-            self.joined(self.builder.add(address, I64(n * self.lanes * 4 // step)), distance)
-            for n in range(count)
+            self.pairs(joined(self, self.builder.add(address, I64(start)), distance, step))
+            for start in range(0, count * self.lanes * 4 // step, self.lanes * 4 // step)
         ]
-
-    def joined(self, address: ir.Value, distance: ir.Value) -> ir.Value:
-        """Load the same channels of the pixels of a step, and join them in each lane."""
-        step = STEPS[self.lowering]
-        kind = ir.VectorType(ir.IntType(32 // step), self.lanes)
-        pixels = [
-            self.load(self.builder.add(address, self.builder.mul(distance, I64(q))), kind)
-            for q in range(step)
-        ]
-        while len(pixels) > 1:  # first ones beside second ones, and these pairs beside each other
-            half = len(pixels) // 2
-            pixels = [self.beside(*pixels[2 * q : 2 * q + 2]) for q in range(half)]
-        return self.pairs(pixels[0])
-
-    def beside(self, a: ir.Value, b: ir.Value) -> ir.Value:
-        """Join each lane of a with that of b to a lane twice as wide."""
-        count, width = a.type.count, a.type.element.width
-        order = [k // 2 + count * (k % 2) for k in range(2 * count)]
-        mixed = self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, 2 * count), order))
-        return self.builder.bitcast(mixed, ir.VectorType(ir.IntType(2 * width), count))
 
     def pairs(self, step: ir.Value) -> ir.Value:
         """Widen a step of a as it is multiplied, where that is not int8."""
@@ -163,6 +147,8 @@ class Writer(Vectors):
         for place, start in zip(inside, (I64(0), *places[1:]), strict=True):
             place.add_incoming(start, outer)
         columns = [self.load_b(builder.add(at_b, I64(n * b_bytes))) for n in range(vectors)]
+        if self.is_mixed:
+            columns = self.mixed(columns)
         new = []
         for m in range(rows):
             left = self.load_a(builder.add(at_a, builder.mul(row, I64(m))), distance)
@@ -211,7 +197,7 @@ def write_tile(
     first = [writer.splat(0)] * shape.vectors
     if finish:
         bias, *scales = scales
-        first = [writer.column(bias, n) for n in range(shape.vectors)]
+        first = writer.columns(bias, shape.vectors)
     values = writer.sums(a, row, segment, segments, b, b_step, steps, first)
     if finish:
         values = requantize(writer, values, Scales(*scales))

@@ -15,6 +15,7 @@ class Vectors:
     def __init__(self, builder: ir.IRBuilder, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
         self.vector = ir.VectorType(I32, lanes)
+        self.is_mixed = False
 
     def splat(self, value: int, kind: ir.Type = I32) -> ir.Constant:
         """Return a vector of one number."""
@@ -33,9 +34,26 @@ class Vectors:
         found.align = 1
         return found
 
-    def column(self, address: ir.Value, number: int) -> ir.Value:
-        """Load the vector of a number from an array of int32."""
-        return self.load(self.builder.add(address, I64(4 * number * self.lanes)), self.vector)
+    def columns(self, address: ir.Value, count: int) -> list[ir.Value]:
+        """Load vectors of int32 numbers, a number a column."""
+        size = 4 * self.lanes
+        found = [
+            self.load(self.builder.add(address, I64(n * size)), self.vector) for n in range(count)
+        ]
+        return self.mixed(found) if self.is_mixed else found
+
+    def mixed(self, vectors: list[ir.Value]) -> list[ir.Value]:
+        """Exchange blocks of 4 lanes of 4 vectors: what unpacking octets to lanes does to them.
+
+        Packing lanes to octets does the reverse.
+        """
+        builder, whole, found = self.builder, ir.Constant(self.vector, list(range(16))), []
+        for q in range(4):
+            blocks = [4 * q + k % 4 + 16 * (k // 4) for k in range(8)]
+            order = ir.Constant(ir.VectorType(I32, 8), blocks)
+            low, high = (builder.shuffle_vector(*vectors[i : i + 2], order) for i in (0, 2))
+            found.append(builder.shuffle_vector(low, high, whole))
+        return found
 
     def store(self, value: ir.Value, address: ir.Value) -> None:
         """Store to any address."""
@@ -81,16 +99,6 @@ class Vectors:
         take = [i + self.lanes * (i % 2) for i in range(self.lanes)]
         lanes = (self.builder.bitcast(v, self.vector) for v in (even, odd))
         return self.builder.shuffle_vector(*lanes, ir.Constant(self.vector, take))
-
-    def high_halves(self, even: ir.Value, odd: ir.Value) -> ir.Value:
-        """Return the high halves of int64 numbers as even and odd int32 lanes.
-
-        Bits are masked, not shuffled: processors have fewer units that shuffle.
-        """
-        builder, half = self.builder, self.lanes // 2
-        below = builder.lshr(even, ir.Constant(even.type, [32] * half))
-        above = builder.and_(odd, ir.Constant(odd.type, [-1 << 32] * half))
-        return builder.bitcast(builder.or_(below, above), self.vector)
 
     def largest(self, value: ir.Value) -> ir.Value:
         """Return the largest lane, none of which is negative."""

@@ -42,7 +42,7 @@ class Learning:
     Args:
         net: the network.
         settings: of the rule.
-        state: tensors at the start of the run: their constants are written into the program.
+        state: the constant tensors of the run, contiguous: the program reads rates where they are.
         batch: samples of a step.
         whole: whether a loop sees all of them at once.
 
@@ -184,8 +184,8 @@ class Learning:
         return {
             "w": place(f"{key}/w"), "b": place(f"{key}/b"),
             "master": -1 if w == "w" else place(f"master/{key}"),
-            "rate_w": self.net.constant((key, "w"), self.state[f"rate/{key}/w"]),
-            "rate_b": self.net.constant((key, "b"), self.state[f"rate/{key}/b"]),
+            "rate_w": self.state[f"rate/{key}/w"].ctypes.data,
+            "rate_b": self.state[f"rate/{key}/b"].ctypes.data,
             "tensor": tensor_number(key),
         }  # fmt: skip
 
