@@ -14,7 +14,7 @@ from edgetrain.kernels import cpu_numba_losses as losses
 from edgetrain.kernels import cpu_numba_pack as packing
 from edgetrain.kernels import cpu_numba_pools as pools
 from edgetrain.kernels.cpu_numba_elements import I32, add_codes
-from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE, C, H, W
+from edgetrain.kernels.cpu_numba_gemm import LANES, LEFT_TYPE, C, H, W
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import (
     NEW,
@@ -29,6 +29,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     sizes,
     whole,
 )  # fmt: skip
+from edgetrain.kernels.cpu_numba_vectors import add_vector
 
 P, ALL = FIRST, 2**60
 
@@ -174,9 +175,15 @@ def add(row, first, count, places):
     """Add two values."""
     r = whole(row)
     size = count * r[P + 13]
-    add_codes(codes(r[P], size), r[P + 1], r[P + 2], r[P + 3], codes(r[P + 4], size), r[P + 5],
-              r[P + 6], r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10], r[P + 11],
-              r[P + 12], codes(r[P + 14], size))  # fmt: skip
+    done = size - size % LANES
+    for i in range(0, done, LANES):
+        add_vector(r[P] + i, r[P + 1], r[P + 2], r[P + 3], r[P + 4] + i, r[P + 5], r[P + 6],
+                   r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10], r[P + 11], r[P + 12],
+                   r[P + 14] + i)  # fmt: skip
+    rest = size - done
+    add_codes(codes(r[P] + done, rest), r[P + 1], r[P + 2], r[P + 3], codes(r[P + 4] + done, rest),
+              r[P + 5], r[P + 6], r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10],
+              r[P + 11], r[P + 12], codes(r[P + 14] + done, rest))  # fmt: skip
 
 
 def look_up(row, first, count, places):

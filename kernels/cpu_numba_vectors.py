@@ -57,6 +57,47 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
 
 
 @intrinsic
+def add_vector(typing, a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift, bits,
+               zero, multiplier, shift, low, high, out):  # fmt: skip
+    """Add LANES int8 numbers of different scales: `edgetrain.fixed.add`.
+
+    Arguments are the address of numbers, their zero point, multiplier and shift, twice; bits that
+    both are shifted left first; zero point, multiplier and shift of the result, its limits and
+    its address.
+    """
+
+    def code(context, builder, signature, given):
+        writer = Vectors(builder, LANES)
+        *inputs, bits, zero, multiplier, shift, low, high, out = given
+        narrow = ir.VectorType(I8, LANES)
+
+        def spread(value):
+            return writer.spread(builder.trunc(value, I32))
+
+        def rescaled(value, multiplier, shift):
+            shift, none = spread(shift), writer.splat(0)
+            is_right = builder.icmp_signed("<", shift, none)
+            left = builder.select(is_right, none, shift)
+            right = builder.select(is_right, builder.not_(shift), none)
+            factors = writer.halves(spread(multiplier))
+            first = writer.rounded_product(writer.halves(builder.shl(value, left)), factors)
+            moved = builder.add(first, builder.ashr(first, writer.splat(31)))
+            half = builder.add(builder.ashr(moved, right), writer.splat(1))
+            return builder.select(is_right, builder.ashr(half, writer.splat(1)), first)
+
+        parts = []
+        for address, own_zero, own_multiplier, own_shift in (inputs[:4], inputs[4:]):
+            octets = builder.sext(writer.load(address, narrow), writer.vector)
+            centred = builder.shl(builder.sub(octets, spread(own_zero)), spread(bits))
+            parts.append(rescaled(centred, own_multiplier, own_shift))
+        total = builder.add(rescaled(builder.add(*parts), multiplier, shift), spread(zero))
+        writer.store(builder.trunc(writer.clip(total, spread(low), spread(high)), narrow), out)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 15), code
+
+
+@intrinsic
 def weigh_vector(typing, e, ratio, out):
     """Multiply LANES int8 errors by int16 ratios; all three are addresses."""
 
