@@ -73,10 +73,10 @@ class Trainer:
         Returns:
             As `edgetrain.rules.base.Rule.step`; the slopes of queries are whole sums.
         """
-        found = key, len(x)
-        program = self._programs.get(found)
+        which = key, len(x)
+        program = self._programs.get(which)
         if program is None:
-            program = self._programs[found] = self._write(model, state, len(x), write)
+            program = self._programs[which] = self._write(model, state, len(x), write)
         old = self._block(model, state)
         new = self._layout.fresh()
         given, step = program.given, state.step
@@ -86,8 +86,8 @@ class Trainer:
         tensors = BlockTensors(self._layout, new, self._constant, self._tensors)
         metrics = {"loss": int(given[4]), "saturated": int(given[5])}
         if program.reported.size:
-            sums = program.reported.reshape(-1, len(x)).sum(axis=1)
-            metrics |= {f"slope_{query}": int(total) for query, total in enumerate(sums)}
+            found = program.reported.reshape(-1, len(x)).tolist()
+            metrics |= {f"slope_{query}": sum(own) for query, own in enumerate(found)}
         return model.stepped(params), State(step + 1, tensors), metrics
 
     def _block(self, model: Model, state: State) -> Bytes:
