@@ -115,7 +115,7 @@ def step_row(acc, taken, scale, octets, places, w, master, start, size, outputs)
     fits = peak * scale < MOST_STEP and (peak + 1) * (high + 1) + (1 << 23) < I64(2**31)
     old, new = places[OLD] + w + start, places[NEW] + w + start
     if master < 0 and fits:
-        left, aside = outputs * size - start, scratch()
+        left, aside = size if old == new else outputs * size - start, scratch()
         for k in range(0, size, OCTETS):
             is_whole = k + OCTETS <= left  # what is too much is written over
             target = new + k if is_whole else aside

@@ -7,7 +7,7 @@ An output has a word of signs for every 32 weights, and its bias the sign behind
 import numpy as np
 
 from edgetrain.arithmetic.instructions import FIRST
-from edgetrain.arithmetic.randomness import PERTURB
+from edgetrain.arithmetic.randomness import PERTURB, ROUND
 from edgetrain.arithmetic.rooms import ROWS, SIGNED
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.cpu_numba_elements import I32, I64, fill_words, sign, stream_key
@@ -22,7 +22,6 @@ from edgetrain.kernels.cpu_numba_learn import (
     SEED,
     draw_octets,
     rate_multiplier,
-    rounding_key,
     step_bias,
     step_row,
 )
@@ -149,6 +148,46 @@ def add_signs(own, drawn, slope, adds):
             target[k] = I32(before + I32(slope * sign(bits, k)))
 
 
+@part
+def draw_rows(seed, number, queries, tensor, start, rows, size, room):
+    """Draw signs of the first query and octets of outputs that follow each other.
+
+    Returns the address of the first octet; room is as in `step_output`.
+    """
+    line, together = size // 32 + 1, max(SIGNED // size, 1)
+    key, drawn = stream_key(seed, number * queries, tensor, PERTURB), room + 4 * (size + OCTETS)
+    fill_words(key[0], key[1], start * line, words(drawn, (rows * line + 15) // 16 * 16))
+    key = stream_key(seed, number, tensor, ROUND)
+    return draw_octets(key, start * size, rows * size, drawn + 4 * (together * line + 32))
+
+
+@part
+def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, master, size,
+                outputs, room):  # fmt: skip
+    """Step the weights of output n, number j of those drawn, along the signs of every query.
+
+    room holds the sums of an output, and behind them what `draw_rows` has drawn; see
+    `edgetrain.arithmetic.rooms.learning_signs`. Returns the sum of the bias, and how many weights
+    saturated.
+    """
+    queries, line, at = len(slopes), size // 32 + 1, n * size
+    signs = room + 4 * (size + OCTETS) + 4 * j * line
+    own, slope = octets + j * size, I64(slopes[0])
+    if queries == 1 and master < 0 and abs(slope) * scale < MOST_STEP:
+        old, new = places[OLD] + w + at, places[NEW] + w + at
+        left = size if old == new else outputs * size - at
+        step_signed_row(signs, own, slope, scale, old, new, size, left)
+        return I32(I32(slope) * sign(words(signs, line)[line - 1], size % 32)), I64(0)
+    acc = ints(room, size + 1)
+    for q in range(queries):
+        if q:
+            key = stream_key(seed, number * queries + q, tensor, PERTURB)
+            fill_words(key[0], key[1], n * line, words(signs, line))
+        add_signs(acc, words(signs, line), I32(slopes[q]), q)
+    total = acc[size]
+    return total, step_row(room, I32(0), scale, own, places, w, master, at, size, outputs)
+
+
 def learn_signs(row, first, count, places):
     """Step a layer along the signs of every query: `edgetrain.rules.weight_space.learn`."""
     r, g = whole(row), sizes(row)
@@ -161,37 +200,22 @@ def learn_signs(row, first, count, places):
     rates_w, rates_b = ints(r[P + 7], 2 * outputs), ints(r[P + 8], 2 * outputs)
     exponent = -SIGN_BITS if uses_sign else -LOGIT_BITS
     divisor = I64(1) if uses_sign else batch
-    line, together = size // 32 + 1, max(min(outputs, SIGNED // size), 1)
-    acc, drawn = room, room + 4 * (size + OCTETS)
+    together = max(SIGNED // size, 1)
     slopes = np.empty(queries, np.int64)
     for q in range(queries):
         slopes[q] = slope_of(longs(differences + 8 * q * capacity, batch), batch, uses_sign)
-    key, round_key = signs_key(given, 0, queries, tensor), rounding_key(given, tensor)
+    seed, number = given[SEED], given[NUMBER]
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
-        octets = draw_octets(round_key, start * size, rows * size,
-                             drawn + 4 * (together * line + 32))  # fmt: skip
-        fill_words(key[0], key[1], start * line, words(drawn, (rows * line + 15) // 16 * 16))
+        octets = draw_rows(seed, number, queries, tensor, start, rows, size, room)
         for j in range(rows):
             n = start + j
             scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, divisor,
                                     given[RATE], UPDATE_SHIFT)  # fmt: skip
-            signs, own = drawn + 4 * j * line, octets + j * size
-            at, total = n * size, I32(0)
-            if queries == 1 and master < 0 and abs(slopes[0]) * scale < MOST_STEP:
-                step_signed_row(signs, own, slopes[0], scale, places[OLD] + w + at,
-                                places[NEW] + w + at, size, outputs * size - at)  # fmt: skip
-                total = I32(I32(slopes[0]) * sign(words(signs, line)[line - 1], size % 32))
-            else:
-                for q in range(queries):
-                    if q:
-                        other = signs_key(given, q, queries, tensor)
-                        fill_words(other[0], other[1], n * line, words(signs, line))
-                    add_signs(ints(acc, size + 1), words(signs, line), I32(slopes[q]), q)
-                total = ints(acc, size + 1)[size]
-                given[SATURATED] += step_row(acc, I32(0), scale, own, places, w, master, at, size,
-                                             outputs)  # fmt: skip
+            total, saturated = step_output(slopes, seed, number, tensor, scale, n, j, octets,
+                                           places, w, master, size, outputs, room)  # fmt: skip
+            given[SATURATED] += saturated
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
                                     given[RATE], BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], total, scale, limit)
