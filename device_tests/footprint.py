@@ -1,6 +1,6 @@
 """What a compiler makes of exported C: bytes of code and constants, and how deep its stack goes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from edgetrain.device_tests.boards import BOARDS, Board, missing
 from edgetrain.device_tests.build import compile_all
 from edgetrain.exporters.to_c import to_c
+from edgetrain.kernels.host_c_build import sources
 from edgetrain.model import Model
 from edgetrain.rules import Rule
 
@@ -80,37 +81,79 @@ def footprint(
     Raises:
         BoardError: if the compiler is missing or refuses the sources.
     """
-    zig = "ziglang" in BOARDS[board].needs
-    frames = "-fstack-size-section" if zig else "-fstack-usage"
-    flags = ("-O2", "-ffunction-sections", "-fdata-sections", frames)
-    place, objects = compile_all(board, to_c(model, "net", rule, batch), folder, flags=flags)
-    sections: dict[Key, _Section] = {}
-    names: dict[str, Key] = {}
-    for path in objects:
-        _read(place / path, sections, names)
-    public = {name.removeprefix("net_"): k for name, k in names.items() if name.startswith("net_")}
+    texts = to_c(model, "net", rule, batch)
+    place, objects = compile_all(board, texts, folder, flags=_flags(board))
+    linked = _Linked(place, objects)
+    public = {name.removeprefix("net_"): k for name, k in linked.names.items()
+              if name.startswith("net_")}  # fmt: skip
     roots = {name: public[name] for name in functions or public}
-
-    def used(key: Key) -> list[Key]:
-        found = (names.get(use) if isinstance(use, str) else use for use in sections[key].uses)
-        return [other for other in found if other is not None]
-
-    @cache
-    def depth(key: Key) -> int:
-        below = [depth(k) for k in used(key) if sections[k].flags & EXECUTABLE and k != key]
-        return sections[key].frame + max(below, default=0)
-
-    reached, queue = set[Key](), list(roots.values())
-    while queue:
-        if (key := queue.pop()) not in reached:
-            reached.add(key)
-            queue += used(key)
     sizes = dict.fromkeys(("code", "constants", "ram"), 0)
-    for section in map(sections.__getitem__, reached):
+    for section in map(linked.sections.__getitem__, linked.reach(roots.values())):
         code = section.flags & EXECUTABLE or section.of_kernel
         kind = "ram" if section.flags & WRITABLE else "code" if code else "constants"
         sizes[kind] += section.size
-    return Footprint(**sizes, stack={name: depth(key) for name, key in roots.items()})
+    return Footprint(**sizes, stack={name: linked.deepest(key) for name, key in roots.items()})
+
+
+def kernel_stacks(board: str, folder: Path) -> dict[str, int]:
+    """Return the bytes of stack that each kernel takes, with all that it calls by name.
+
+    Args:
+        board: a name of `boards.BOARDS`.
+        folder: for objects, which are used again for equal sources.
+
+    Raises:
+        BoardError: if the compiler is missing or refuses the sources.
+    """
+    linked = _Linked(*compile_all(board, sources(), folder, flags=_flags(board)))
+    return {name: linked.depth(key) for name, key in linked.names.items()
+            if linked.sections[key].flags & EXECUTABLE}  # fmt: skip
+
+
+def _flags(board: str) -> tuple[str, ...]:
+    zig = "ziglang" in BOARDS[board].needs
+    frames = "-fstack-size-section" if zig else "-fstack-usage"
+    return ("-O2", "-ffunction-sections", "-fdata-sections", frames)
+
+
+class _Linked:
+    """Objects and how their sections use each other."""
+
+    def __init__(self, place: Path, objects: Sequence[str]) -> None:
+        self.sections: dict[Key, _Section] = {}
+        self.names: dict[str, Key] = {}
+        for path in objects:
+            _read(place / path, self.sections, self.names)
+        self.depth = cache(self._depth)
+
+    def used(self, key: Key) -> list[Key]:
+        """Return the sections that one uses."""
+        uses = self.sections[key].uses
+        found = (self.names.get(use) if isinstance(use, str) else use for use in uses)
+        return [other for other in found if other is not None]
+
+    def reach(self, first: Iterable[Key]) -> set[Key]:
+        """Return sections and all that they use."""
+        found, queue = set[Key](), list(first)
+        while queue:
+            if (key := queue.pop()) not in found:
+                found.add(key)
+                queue += self.used(key)
+        return found
+
+    def called(self, key: Key) -> list[Key]:
+        """Return the functions that a section uses."""
+        return [k for k in self.used(key) if self.sections[k].flags & EXECUTABLE and k != key]
+
+    def _depth(self, key: Key) -> int:
+        """Return the stack of a function and of what it calls."""
+        return self.sections[key].frame + max(map(self.depth, self.called(key)), default=0)
+
+    def deepest(self, root: Key) -> int:
+        """Return that, with functions whose addresses stand in constants."""
+        data = [key for key in self.reach([root]) if not self.sections[key].flags & EXECUTABLE]
+        pointed = [self.depth(k) for key in data for k in self.called(key)]
+        return self.depth(root) + max(pointed, default=0)
 
 
 def _read(path: Path, sections: dict[Key, _Section], names: dict[str, Key]) -> None:

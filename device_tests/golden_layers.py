@@ -19,9 +19,9 @@ from edgetrain.kernels.host_c_build import sources
 LARGEST = 8192
 ZERO_POINT, Y_ZERO_POINT = -7, 3
 RANGES = ((-128, 127), (Y_ZERO_POINT, 127), (-20, 90))
-KERNELS = {"dense": "DENSE", "conv": "CONV", "average_pool": "AVERAGE_POOL",
-           "max_pool": "MAX_POOL", "global_pool": "GLOBAL_POOL", "add": "ADD",
-           "requantize": "REQUANTIZE"}  # fmt: skip
+KERNELS = {"dense": "DENSE", "conv": "CONV", "depthwise": "DEPTHWISE",
+           "average_pool": "AVERAGE_POOL", "max_pool": "MAX_POOL", "global_pool": "GLOBAL_POOL",
+           "add": "ADD", "requantize": "REQUANTIZE"}  # fmt: skip
 # (n_in, n_out): lengths around the widths of the fast forms
 DENSE = ((1, 1), (3, 2), (4, 4), (7, 3), (8, 16), (16, 12), (33, 5), (64, 10), (130, 9), (96, 7))
 # height, width, n_in, n_out, kernel, stride, padding, groups
@@ -164,6 +164,11 @@ def int8(rng: np.random.Generator, *shape: int) -> Int8:
     return x
 
 
+def convolution(groups: int, n_in: int, n_out: int) -> str:
+    """Return which kernel a convolution is."""
+    return "depthwise" if groups == n_in == n_out and groups > 1 else "conv"
+
+
 @cache
 def layer_cases() -> list[Case]:
     """Return a call of every kernel in many shapes."""
@@ -180,7 +185,8 @@ def layer_cases() -> list[Case]:
         w, b, m, s = weighted(rng, n_out, *kernel, n_in // groups)
         y = fixed.conv2d(x, w, b, ZERO_POINT, window, m, s, Y_ZERO_POINT, low, high)
         numbers = window_numbers(x, y, window)
-        found.append(Case("conv", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
+        kind = convolution(groups, n_in, n_out)
+        found.append(Case(kind, y, x, w, b, m, s.astype(np.int8), low, high, window=numbers))
     for shape, window in POOLS:
         x = int8(rng, 2, *shape)
         x[..., 0], x[..., 1] = -128, 127
@@ -201,7 +207,8 @@ def rounded(rng: np.random.Generator) -> Iterator[Case]:
         w, b, m, s = tied(rng, 64, (*kernel, n_in // groups))
         y = fixed.conv2d(x, w, b, ZERO_POINT, window, m, s, Y_ZERO_POINT, low, high)
         numbers = window_numbers(x, y, window)
-        yield Case("conv", y, x, w, b, m, s.astype(np.int8), low, high, window=numbers)
+        kind = convolution(groups, n_in, 64)
+        yield Case(kind, y, x, w, b, m, s.astype(np.int8), low, high, window=numbers)
     for i in range(4):
         low, high = RANGES[i % 2]
         numbers = (1, 1, 16, 1, 1, 63 + i % 2, 1, 1, 1, 1, 0, 0, 1)

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
-from edgetrain.device_tests import golden, golden_layers
+from edgetrain.device_tests import golden, golden_goodness, golden_layers, golden_training
 from edgetrain.device_tests.boards import Board, board_named
 from edgetrain.device_tests.difference import Run, first_difference
 from edgetrain.device_tests.lesson import Lesson, Wanted, ask, inferences, walk, warm_up
@@ -164,6 +164,8 @@ def _saving(bench: Bench) -> str:
 CHECKS: dict[str, Callable[[Bench], str]] = {
     "kernels: rounding and updates": partial(_kernels, golden.check),
     "kernels: layers": partial(_kernels, golden_layers.check),
+    "kernels: training": partial(_kernels, golden_training.check),
+    "kernels: goodness and momentum": partial(_kernels, golden_goodness.check),
     "inference": _inference,
     "training": _training,
     "saving with power cuts": _saving,

@@ -8,13 +8,15 @@ from typing import TypeVar
 import numpy as np
 
 from edgetrain.errors import DeviceMemoryError, EdgetrainError
-from edgetrain.journal import Journal, slopes_of
+from edgetrain.journal import Journal, all_slopes
 from edgetrain.model import Model
 from edgetrain.replay import check_base, check_trace, replay
 from edgetrain.replay_steps import Run, steps_again
 
 MOST = 256
 """Devices in one batch."""
+STEPS = 1 << 14
+"""Steps taken at once."""
 Key = TypeVar("Key")
 Batch = Sequence[tuple[Key, Journal]]
 
@@ -30,6 +32,9 @@ def replay_many(
 ) -> Iterator[tuple[Key, Run | EdgetrainError]]:
     """Replay journals of one base model, in batches of those with the same rule and steps.
 
+    Each device's weights are checked against the last trace of its journal; where they are wrong,
+    it is replayed by itself, and the error names the first frame with another trace.
+
     Args:
         base: the model that all runs started from.
         journals: by any name.
@@ -43,8 +48,8 @@ def replay_many(
     """
     groups = defaultdict(list)
     for name, journal in journals.items():
-        steps = tuple(frame.steps for frame in journal.frames)
-        groups[journal.header.rule, steps, journal.header.base].append((name, journal))
+        header = journal.header
+        groups[header.rule, journal.steps, header.base].append((name, journal))
     for group in groups.values():
         for first in range(0, len(group), most):
             yield from _batch(base, group[first : first + most], ops, step, on_retry)
@@ -75,18 +80,18 @@ def _batch(
 
 
 def _together(base: Model, batch: Batch[Key], ops: ModuleType, step: int | None) -> list[Run]:
-    """Replay journals whose frames have the same numbers of steps; raise at the first fault."""
+    """Replay journals of the same number of steps; raise at the first fault."""
     journals = [journal for _, journal in batch]
-    if len(batch) == 1 or step is not None:
+    if len(batch) == 1 or step is not None or not journals[0].frames:
         return [replay(base, journal, ops=ops, step=step) for journal in journals]
-    header = journals[0].header
-    check_base(base, header)
-    fresh = header.rule.init(base)
-    runs: list[Run] = [(base, fresh)] * len(batch)
+    rule = journals[0].header.rule
+    check_base(base, journals[0].header)
+    fresh = rule.init(base)
+    slopes = np.stack([all_slopes(journal) for journal in journals])
     seeds = [journal.header.seed for journal in journals]
-    for frames in zip(*(journal.frames for journal in journals), strict=True):
-        slopes = np.stack([slopes_of(frame, header.rule) for frame in frames])
-        runs = steps_again(header.rule, runs, slopes, seeds, ops)
-        for frame, run in zip(frames, runs, strict=True):
-            check_trace(frame, *run, fresh)
+    runs: list[Run] = [(base, fresh)] * len(batch)
+    for first in range(0, slopes.shape[1], STEPS):
+        runs = steps_again(rule, runs, slopes[:, first : first + STEPS], seeds, ops)
+    for journal, run in zip(journals, runs, strict=True):
+        check_trace(journal.frames[-1], *run, fresh)
     return runs

@@ -19,6 +19,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +36,7 @@ from edgetrain.state import State, trace
 FRAME_STEPS = 128
 SIGNS = (0, 1, -1)
 """The sign of every code of two bits; the code 3 does not occur."""
+WITHOUT_CODE_3 = bytes(octet for octet in range(256) if not octet & octet >> 1 & 0x55)
 TRACE_AND_CRC = 8
 MAX_BYTES = 64 << 20
 """Largest journal that is read: 200 million steps of one query."""
@@ -117,6 +119,21 @@ def slopes_of(frame: Frame, rule: ForwardGradient) -> NDArray[np.int32]:
     return flat.reshape(frame.steps, rule.queries)
 
 
+def all_slopes(journal: Journal) -> NDArray[np.int32]:
+    """Return the slopes of all frames, int32 (steps, queries).
+
+    Frames that follow each other and end with a whole octet are taken as one.
+    """
+    rule, found = journal.header.rule, [np.empty((0, journal.header.rule.queries), np.int32)]
+    for ends_whole, run in groupby(journal.frames, lambda f: f.steps * rule.queries % 4 == 0):
+        frames = list(run)
+        if ends_whole:
+            steps = sum(frame.steps for frame in frames)
+            frames = [Frame(steps, b"".join(frame.payload for frame in frames), frames[-1].trace)]
+        found += [slopes_of(frame, rule) for frame in frames]
+    return np.concatenate(found)
+
+
 def load_journal(path: str | Path, step: int | None = None) -> Journal:
     """Read the file of a journal; see `read_journal`.
 
@@ -183,14 +200,11 @@ def _frame(
     if not 1 <= steps <= FRAME_STEPS or len(raw) < length:
         return None
     payload, (traced, crc) = raw[1:-TRACE_AND_CRC], struct.unpack("<II", raw[-TRACE_AND_CRC:])
-    if crc != zlib.crc32(raw[:-4], previous) or (rule.uses_sign and _has_code_3(payload)):
+    if crc != zlib.crc32(raw[:-4], previous):
+        return None
+    if rule.uses_sign and payload.translate(None, WITHOUT_CODE_3):
         return None
     return Frame(steps, payload, f"{traced:08x}"), crc
-
-
-def _has_code_3(payload: bytes) -> bool:
-    octets = np.frombuffer(payload, np.uint8)
-    return bool((octets & (octets >> 1) & 0x55).any())
 
 
 def _is_cut(rest: bytes, rule: ForwardGradient) -> bool:

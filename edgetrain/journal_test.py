@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from edgetrain.errors import FileError, RuleError
-from edgetrain.journal import FRAME_STEPS, load_journal, pack_frame, read_journal, slopes_of
+from edgetrain.journal import (
+    FRAME_STEPS,
+    all_slopes,
+    load_journal,
+    pack_frame,
+    read_journal,
+    slopes_of,
+)
 from edgetrain.journal_header import Header, checked, differences, read_header
 from edgetrain.rules import Backprop, ForwardGradient
 from edgetrain.settings import Settings
@@ -60,6 +67,13 @@ def test_a_sign_takes_two_bits():
     assert two - one == 64 * 2 // 8
 
 
+def test_ten_thousand_steps_take_less_than_4_kb():
+    rule = replace(SIGNS, queries=1)
+    whole, rest = divmod(10_000, FRAME_STEPS)
+
+    assert len(written(rule, (FRAME_STEPS,) * whole + (rest,))[0]) < 4096
+
+
 @pytest.mark.parametrize("rule", [SIGNS, VALUES])
 def test_a_cut_at_any_byte_drops_the_tail_alone(rule):
     content, ends = written(rule)
@@ -76,6 +90,18 @@ def test_a_cut_at_any_byte_drops_the_tail_alone(rule):
             if not erased:
                 assert len(journal.frames) == whole
                 assert journal.dropped == cut - ends[whole]
+
+
+@pytest.mark.parametrize("queries", [1, 2, 3])
+@pytest.mark.parametrize("rule", [SIGNS, VALUES])
+def test_all_slopes_are_those_of_the_frames(rule, queries):
+    rule = replace(rule, queries=queries)
+    for lengths in ((), (1,), (4, 8, 4), (3, 4, 128, 8, 5, 1, 4)):
+        journal = read_journal(written(rule, lengths)[0])
+        frames = [slopes_of(frame, rule) for frame in journal.frames]
+
+        assert all_slopes(journal).shape == (sum(lengths), queries)
+        assert all_slopes(journal).tolist() == [own for part in frames for own in part.tolist()]
 
 
 def test_any_flipped_bit_is_an_error_or_drops_the_rest():

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgetrain.arithmetic.losses import LOGIT_BITS
-from edgetrain.arithmetic.randomness import PERTURB, ROUND, stream_keys
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.graph import Node
 from edgetrain.model import Model, Weights
@@ -67,7 +66,8 @@ def _at_once(
 ) -> list[Run]:
     """Take the steps a layer at a time: in a replay no weight depends on another."""
     model, state = runs[0]
-    numbers = state.step + np.arange(slopes.shape[1])
+    steps = slopes.shape[1]
+    shares = [rule.settings.rate_at(state.step + step) for step in range(steps)]
     scaled = slopes << SIGN_BITS if rule.uses_sign else slopes
     params: list[dict[str, Weights]] = [{} for _ in runs]
     for node in rule.perturbed(model):
@@ -76,43 +76,29 @@ def _at_once(
             np.stack([weights.w.reshape(node.n_out, -1) for weights in old]),
             np.stack([weights.b for weights in old]),
             scaled,
-            *_keys(node, numbers, rule.queries, seeds),
-            *_rates(rule, state, node, numbers.tolist()),
+            np.array(seeds, np.uint32),
+            tensor_number(f"node/{node.name}"),
+            state.step,
+            *_rates(rule, state, node, shares),
             model.scheme.bias_limits[node.name],
         )
         for own, new_w, new_b, weights in zip(params, w, b, old, strict=True):
             own[node.name] = Weights(new_w.reshape(weights.w.shape), new_b)
-    after = state.step + slopes.shape[1]
     return [
-        (run[0].replace_params(own), State(after, run[1].tensors))
+        (run[0].replace_params(own), State(state.step + steps, run[1].tensors))
         for run, own in zip(runs, params, strict=True)
     ]
 
 
-def _keys(
-    node: Node, numbers: NDArray[np.int64], queries: int, seeds: Sequence[int]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Return the streams of a node's signs, a query each, and of its rounding."""
-    tensor = tensor_number(f"node/{node.name}")
-    drawn = numbers[:, None] * queries + np.arange(queries)
-    return (
-        np.stack([stream_keys(seed, drawn, tensor, PERTURB) for seed in seeds]),
-        np.stack([stream_keys(seed, numbers, tensor, ROUND) for seed in seeds]),
-    )
-
-
 def _rates(
-    rule: ForwardGradient, state: State, node: Node, numbers: Sequence[int]
+    rule: ForwardGradient, state: State, node: Node, shares: Sequence[int]
 ) -> list[NDArray[np.int32]]:
     """Return the multipliers of a node's weights and biases, a step each, as `Step` has them."""
-    settings = rule.settings
-    exponent, batch = (-SIGN_BITS, 1) if rule.uses_sign else (-LOGIT_BITS, settings.batch)
+    exponent, batch = (-SIGN_BITS, 1) if rule.uses_sign else (-LOGIT_BITS, rule.settings.batch)
+    kinds, kind = np.unique(shares, return_inverse=True)
     found = []
     for part, shift in (("w", UPDATE_SHIFT), ("b", BIAS_SHIFT)):
         rates = state.tensors[f"rate/node/{node.name}/{part}"]
-        shares = [settings.rate_at(number) for number in numbers]
-        known = {
-            share: rate_multiplier(rates, exponent, batch, share, shift) for share in set(shares)
-        }
-        found.append(np.stack([known[share] for share in shares]))
+        known = [rate_multiplier(rates, exponent, batch, share, shift) for share in kinds.tolist()]
+        found.append(np.stack(known)[kind])
     return found

@@ -20,12 +20,8 @@ from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.device_tests.painted import built_by_gcc, seen
 from edgetrain.exporters.c_sizes import size
-from edgetrain.exporters.c_writing.targets import (
-    POINTER_BYTES,
-    SCALING_BYTES,
-    TARGETS,
-    Kernels,
-)
+from edgetrain.exporters.c_writing.memory import kept
+from edgetrain.exporters.c_writing.targets import TARGETS, Kernels
 from edgetrain.exporters.to_c import programs
 from edgetrain.model import FloatModel, Model
 from edgetrain.quantize import quantize
@@ -91,10 +87,8 @@ def measure(board: str, folder: Path) -> tuple[int, Kernels, Kernels]:
         for rule in RULES:
             _, _, infer, learn = programs(model, rule)
             made = footprint(board, model, rule, folder)
-            scalings = sum("et_choose_scale" in line for line in learn.lines)
-            extra = SCALING_BYTES * scalings + POINTER_BYTES * len(learn.buffers)
             lines = len(infer.lines) + len(learn.lines)
-            rows[name == "mlp"].append((made.code, lines, made.stack["train"] - extra))
+            rows[name == "mlp"].append((made.code, lines, made.stack["train"] - kept(learn)))
 
     def bound(kind: bool, line: int) -> int:
         return max(code - line * lines for code, lines, _ in rows[kind])

@@ -13,14 +13,14 @@ from edgetrain.exporters.c_writing.ceilings import Ceilings, check
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.input_labels import Labels
-from edgetrain.exporters.c_writing.journal import FRAME, declared, journaled, recorded, write
+from edgetrain.exporters.c_writing.journal import FRAME, LESSON, declared, functions, keeping
 from edgetrain.exporters.c_writing.learn import step_program
 from edgetrain.exporters.c_writing.packages import package as packaged
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit, head_name
 from edgetrain.graph import INPUT
 from edgetrain.inference import output
-from edgetrain.journal_header import Header, header
+from edgetrain.journal_header import Header
 from edgetrain.model import Model
 from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
@@ -46,6 +46,10 @@ GOODNESS_ANSWER = """y = how good every label is for one sample; the largest is 
  * and the layers are normalized: the network alone would not predict what was learned."""
 HEADERS = ("ram_flash", "stddef", "stdint", "stdio", "string")
 """What exported files include; a model of that name would hide it."""
+
+
+Written = tuple[Unit, Header | None, list[Program]]
+"""A file, the journal's header, and the programs of its functions."""
 
 
 class Programs(NamedTuple):
@@ -115,14 +119,14 @@ def to_c(
             f"batch must be from 1 to Settings.batch, {chosen.settings.batch}, for which sums were "
             f"proved to fit in int32, got {batch}"
         )
-    book = header(journaled(chosen), model, seed) if journal else None
-    _, unit, infer, learn = programs(model, rule, batch)
-    stack = 0
-    if ceilings:
-        stack = check(ceilings, name, model, rule or chosen, batch, programs).stack
-    if book:
-        learn = recorded(unit, book.rule)
-    code = "\n".join(_code(name, unit, infer, learn, chosen, seed, book))
+
+    def written(model: Model, rule: Rule | None, batch: int) -> Written:
+        found = programs(model, rule, batch)
+        return keeping(found, model, seed) if journal else (found.unit, None, [*found[2:]])
+
+    unit, book, parts = written(model, rule, batch)
+    stack = check(ceilings, name, model, rule or chosen, batch, written).stack if ceilings else 0
+    code = "\n".join(_code(name, unit, parts, chosen, seed, book))
     code = code.replace("INCLUDES", text.includes(code), 1)
     meaning = GOODNESS_ANSWER if _predicts_by_goodness(model, chosen) else NETWORK_ANSWER
     more = declared(name, book) if book else ""
@@ -238,14 +242,11 @@ def _rate(settings: Settings) -> str:
 
 
 def _code(
-    name: str, unit: Unit, infer: Program, learn: Program, rule: Any, seed: int,
-    book: Header | None,
-) -> list[str]:  # fmt: skip
+    name: str, unit: Unit, programs: list[Program], rule: Any, seed: int, book: Header | None
+) -> list[str]:
     settings: Settings = rule.settings
-    parts, last = [infer, learn], ""
-    if book:
-        again, last = write(name, unit, book, _rate(settings))
-        parts.append(again)
+    infer, learn, *again = programs
+    last = functions(name, book, *again, _rate(settings), unit.batch) if book else ""
     null = "if (x == NULL || y == NULL)\n        return ET_BAD_ARGUMENT;"
     check = [null]
     if book:
@@ -259,7 +260,7 @@ def _code(
     before = [
         *check, "et_scale *const scales = (et_scale *)(void *)exponents;",
         f"const int32_t rate = {_rate(settings)};", "int32_t loss = 0, saturated = 0;",
-        "(void)rate, (void)scales;",
+        LESSON.format(batch=unit.batch), "(void)lesson, (void)scales;",
     ]  # fmt: skip
     after = [
         "step++;", "total_saturated += (uint32_t)saturated;",
@@ -268,10 +269,8 @@ def _code(
     return [
         f'#include "{name}.h"\n', "INCLUDES", "",
         f"static const uint32_t seed = {seed}u;", "static int64_t step;",
-        "static uint32_t total_saturated;", *unit.declarations, "", text.arena(*parts),
-        text.function(
-            f"ET_COLD void {name}_init(void)", ["step = 0;", "total_saturated = 0;", *unit.first]
-        ),
+        "static uint32_t total_saturated;", *unit.declarations, "", text.arena(*programs),
+        text.parts(unit), text.init(name, unit),
         text.function(
             f"ET_COLD et_status {name}_infer(const int8_t *x, int8_t *y)",
             [null, *infer.body(), "return ET_OK;"],

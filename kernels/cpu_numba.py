@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from edgetrain.arithmetic.randomness import Key, UInt32
+from edgetrain.arithmetic.randomness import Key
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, WEIGHT_MAX, Int8, Int16, Int32, Ints
 from edgetrain.arithmetic.updates import MASTER_BITS, MASTER_MAX, MASTER_MIN, UPDATE_SHIFT
 from edgetrain.fixed import (
@@ -35,6 +35,7 @@ from edgetrain.kernels.cpu_numba_layers import (
     dense_grad_x,
     max_pool,
 )
+from edgetrain.kernels.cpu_numba_replay import replay_int8
 from edgetrain.kernels.cpu_numba_single import execute, need, ready
 
 __all__ = [
@@ -119,28 +120,6 @@ def _update(
     keys = np.uint32(key.k0), np.uint32(key.k1)
     saturated = elements.update(rows, acc, multiplier, *keys, shift, *limits, out)
     return out.reshape(w.shape), int(saturated)
-
-
-def replay_int8(
-    w: Int8, b: Int32, slopes: Int32, sign_keys: UInt32, round_keys: UInt32, rates_w: Int32,
-    rates_b: Int32, limit: int,
-) -> tuple[Int8, Int32]:  # fmt: skip
-    """See `edgetrain.fixed.replay_int8`."""
-    devices, channels, _ = w.shape
-    steps, queries = slopes.shape[1:]
-    need("b", b, (devices, channels))
-    need("slopes", slopes, (devices, steps, queries))
-    need("sign_keys", sign_keys, (devices, steps, queries, 2))
-    need("round_keys", round_keys, (devices, steps, 2))
-    need("rates_w", rates_w, (steps, channels))
-    need("rates_b", rates_b, (steps, channels))
-    new_w, new_b = np.array(w, np.int8, order="C"), np.array(b, np.int32, order="C")
-    rates = ready(rates_w, np.int32), ready(rates_b, np.int32)
-    for device in range(devices):
-        keys = ready(sign_keys[device], np.uint32), ready(round_keys[device], np.uint32)
-        own = ready(slopes[device], np.int32)
-        elements.replay(new_w[device], new_b[device], own, *keys, *rates, int(limit))
-    return new_w, new_b
 
 
 def momentum(velocity: Int32, acc: Int32, decay: int, realign: int) -> Int32:

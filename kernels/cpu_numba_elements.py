@@ -156,35 +156,3 @@ def update(w, acc, multiplier, k0, k1, shift, step_max, low, high, out):
 def momentum(velocity, acc, decay, left, right, out):
     """See `momentum_row`."""
     momentum_row(velocity, acc, decay, left, right, out)
-
-
-@jit
-def replay(w, b, slopes, sign_keys, round_keys, rates_w, rates_b, limit):
-    """Take the steps of one device with w (channels, n) and b, in place."""
-    steps, queries = slopes.shape
-    channels, n = w.shape
-    words = (n + 32) // 32
-    drawn = np.empty(queries, np.uint32)
-    for s in range(steps):
-        for c in range(channels):
-            rate, octets = I64(rates_w[s, c]), U32(0)
-            for i in range(n + 1):
-                if i % 32 == 0:
-                    for q in range(queries):
-                        key = sign_keys[s, q]
-                        drawn[q] = word(key[0], key[1], c * words + i // 32)
-                acc = I64(0)
-                for q in range(queries):
-                    sign = I64(1) - I64(2) * I64(U32(drawn[q] >> U32(i % 32)) & U32(1))
-                    acc += sign * I64(slopes[s, q])
-                if i == n:
-                    step = divide_by_power(acc * I64(rates_b[s, c]), I64(16))
-                    b[c] = min(max(I64(b[c]) - step, I64(-limit)), I64(limit))
-                    break
-                at = c * n + i
-                if at % 4 == 0 or i == 0:
-                    octets = word(round_keys[s, 0], round_keys[s, 1], at // 4)
-                octet = I64(U32(octets >> U32(8 * (at % 4))) & U32(255))
-                step = (acc * rate + (octet << I64(24)) + I64(1 << 23)) >> I64(32)
-                clipped = min(max(step, I64(-128)), I64(127))
-                w[c, i] = min(max(I64(w[c, i]) - clipped, I64(-127)), I64(127))

@@ -39,7 +39,16 @@ from edgetrain.kernels.gpu_triton_calls import (
     dense_grad_x,
     numbers,
 )
-from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, need, over, to_device, to_host
+from edgetrain.kernels.gpu_triton_launch import (
+    BLOCK,
+    empty,
+    launch,
+    need,
+    over,
+    to_device,
+    to_host,
+    zeros,
+)
 from edgetrain.kernels.gpu_triton_replay import replay_int8
 
 __all__ = [
@@ -79,7 +88,7 @@ def _requantize(
     channels = acc.shape[-1] if acc.ndim else 1
     scales = [to_device(np.full(channels, v), np.int32) for v in (multiplier, shift)]
     out = empty(acc.shape, torch.int8)
-    peaks = torch.zeros(max(over(acc.size)[0], 1), dtype=torch.int64, device=out.device)
+    peaks = zeros(max(over(acc.size)[0], 1), torch.int64)
     sizes = (acc.size, channels, int(zero_point), int(low), int(high))
     given = to_device(acc, np.int32)
     launch(elements.requantize, over(acc.size), given, *scales, out, peaks, *sizes, BLOCK=BLOCK)
@@ -137,8 +146,7 @@ def _update(
     need("acc", acc, w.shape)
     need("multiplier", multiplier, (len(w),))
     old = to_device(w, dtype)
-    out = torch.empty_like(old)
-    saturated = torch.zeros(max(over(w.size)[0], 1), dtype=torch.int32, device=out.device)
+    out, saturated = empty(w.shape, old.dtype), zeros(over(w.size)[0], torch.int32)
     given = (old, to_device(acc, np.int32), to_device(multiplier, np.int32), _words(key))
     sizes = (w.size, math.prod(w.shape[1:]))
     launch(elements.update, over(w.size), *given, out, saturated, *sizes, SHIFT=shift, **limits,

@@ -21,9 +21,13 @@ from edgetrain.kernels.gpu_triton_launch import (
 
 POINT = Window((1, 1), (1, 1), (0, 0, 0, 0))
 TILE = {"M": 32, "N": 16, "K": 256} if INTERPRETED else {"M": 128, "N": 64, "K": 64}
-LARGE_TILE = {"M": 128, "N": 256, "K": 64, "num_warps": 8, "num_stages": 4}
+LARGE_TILE = {"M": 128, "N": 128, "K": 128, "num_warps": 4, "num_stages": 3}
 LARGE = 2048
 """A product of so many rows and filters takes the larger tile, on a GPU."""
+STRIP = {"N": 64, "K": 256} if INTERPRETED else {"N": 4, "K": 1024}
+"""Filters and columns that are summed up at once."""
+GROUP = 4
+"""Rows of tiles whose products are neighbours."""
 Scales = tuple[Int32 | int, Int32 | int, int, int, int]
 """Multiplier, shift, zero point, and ends of the range of a result in int8."""
 NO_SCALES: Scales = (0, 0, 0, 0, 0)
@@ -72,10 +76,13 @@ def run_dense(
     rows, (n_out, n_in) = len(x), w.shape
     is_large = not INTERPRETED and min(rows, n_out) >= LARGE
     tile: dict[str, Any] = LARGE_TILE if is_large else TILE
-    grid = (-(-rows // tile["M"]), -(-n_out // tile["N"]))
-    fused = out.dtype == torch.int8
-    launch(layers.dense, grid, x, w, b, out, multiplier, shift, rows, n_in, n_out, zero_point,
-           y_zero, low, high, FUSED=fused, **tile)  # fmt: skip
+    start = empty(tuple(b.shape), torch.int32)
+    some = (-(-n_out // STRIP["N"]),)
+    launch(layers.offsets, some, w, b, start, n_in, n_out, zero_point, **STRIP)
+    grid = (-(-rows // tile["M"]) * -(-n_out // tile["N"]),)
+    launch(layers.dense, grid, x, w, start, out, multiplier, shift, rows, n_in, n_out, y_zero,
+           low, high, FUSED=out.dtype == torch.int8, EVEN=n_in % tile["K"] == 0, GROUP=GROUP,
+           **tile)  # fmt: skip
 
 
 def _on_device(scales: Scales, n_out: int) -> tuple[Any, ...]:

@@ -41,6 +41,12 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         return torch.empty(shape, dtype=dtype, device=DEVICE)
 
 
+def zeros(count: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return zeros on the device."""
+    with enough_memory():
+        return torch.zeros(count, dtype=dtype, device=DEVICE)
+
+
 def to_host(t: torch.Tensor) -> Ints:
     """Copy a tensor back."""
     return t.cpu().numpy()

@@ -15,28 +15,53 @@ from edgetrain.kernels.gpu_triton_windows import finish, pixel, read, reader
 
 
 @triton.jit
+def offsets(w, b, out, n_in, n_out, zero_point, N: tl.constexpr, K: tl.constexpr):
+    """What the sums of N filters start from: ``b - z sum w``."""
+    filter_ = tl.program_id(0) * N + tl.arange(0, N)
+    known = filter_ < n_out
+    sums = tl.zeros((N,), tl.int32)
+    for done in range(0, n_in, K):
+        k = done + tl.arange(0, K)[None, :]
+        taps = tl.load(w + filter_[:, None] * n_in + k, known[:, None] & (k < n_in), 0)
+        sums += tl.sum(taps.to(tl.int32), 1)
+    tl.store(out + filter_, tl.load(b + filter_, known, 0) - zero_point * sums, known)
+
+
+@triton.jit
 def dense(
-    x, w, b, out, multiplier, shift, rows, n_in, n_out, zero_point, y_zero, low, high,
-    FUSED: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+    x, w, start, out, multiplier, shift, rows, n_in, n_out, y_zero, low, high,
+    FUSED: tl.constexpr, EVEN: tl.constexpr, M: tl.constexpr, N: tl.constexpr, K: tl.constexpr,
+    GROUP: tl.constexpr,
 ):  # fmt: skip
-    """Accumulate a tile of rows by filters; requantize it where FUSED."""
-    row = tl.program_id(0) * M + tl.arange(0, M)
-    filter_ = tl.program_id(1) * N + tl.arange(0, N)
+    """Accumulate a tile of N filters by M rows; requantize it where FUSED.
+
+    A thread holds many rows of few filters, whose scales it needs once. Tiles are taken GROUP rows
+    of tiles at a time, so that neighbours find their operands in the cache. EVEN means that n_in
+    is a multiple of K. start is from `offsets`.
+    """
+    across = GROUP * tl.cdiv(n_out, N)
+    top = tl.program_id(0) // across * GROUP
+    tiles = tl.minimum(tl.cdiv(rows, M) - top, GROUP)
+    tile = tl.program_id(0) % across
+    row = ((top + tile % tiles) * M + tl.arange(0, M))[None, :]
+    filter_ = (tile // tiles * N + tl.arange(0, N))[:, None]
+    valid = (row < rows) & (filter_ < n_out)
+    place = out + row * n_out + filter_
+    row, filter_ = tl.minimum(row, rows - 1), tl.minimum(filter_, n_out - 1)
     k = tl.arange(0, K)
-    known, valid = filter_ < n_out, (row < rows)[:, None] & (filter_ < n_out)[None, :]
-    acc = tl.zeros((M, N), tl.int32)
-    weights = tl.zeros((N,), tl.int32)
-    for start in range(0, n_in, K):
-        left = (row < rows)[:, None] & (start + k < n_in)[None, :]
-        right = known[None, :] & (start + k < n_in)[:, None]
-        seen = tl.load(x + row[:, None] * n_in + (start + k)[None, :], left, 0)
-        taps = tl.load(w + filter_[None, :] * n_in + (start + k)[:, None], right, 0)
-        acc = tl.dot(seen, taps, acc, out_dtype=tl.int32)
-        weights += tl.sum(taps.to(tl.int32), 0)
-    acc += (tl.load(b + filter_, known, 0) - zero_point * weights)[None, :]
-    place = out + row[:, None] * n_out + filter_[None, :]
-    channel = tl.minimum(filter_, n_out - 1)[None, :]
-    finish(acc, place, valid, multiplier, shift, channel, y_zero, low, high, FUSED)
+    left = w + filter_ * n_in + k[None, :]
+    right = x + row * n_in + k[:, None]
+    acc = tl.zeros((N, M), tl.int32) + tl.load(start + filter_)
+    for done in range(0, n_in, K):
+        if EVEN:
+            taps, seen = tl.load(left), tl.load(right)
+        else:
+            taps = tl.load(left, (k < n_in - done)[None, :], 0)
+            seen = tl.load(right, (k < n_in - done)[:, None], 0)
+        acc = tl.dot(taps, seen, acc, out_dtype=tl.int32)
+        left += K
+        right += K
+    finish(acc, place, valid, multiplier, shift, filter_, y_zero, low, high, FUSED)
 
 
 @triton.jit

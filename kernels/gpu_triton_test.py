@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 
 from edgetrain import fixed, kernels
+from edgetrain.architectures import mlp
 from edgetrain.errors import BackendError, DeviceMemoryError
 from edgetrain.fixed import Key, Window
+from edgetrain.fleet import replay_many
+from edgetrain.journal import pack_frame, read_journal, weights_trace
+from edgetrain.journal_header import header
+from edgetrain.quantize import quantize
+from edgetrain.replay import replay
+from edgetrain.replay_steps import steps_again
+from edgetrain.rules import ForwardGradient
+from edgetrain.settings import Settings
+from edgetrain.state import trace
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 triton = pytest.importorskip("triton", reason="triton is not installed")
 FAMILY = "edgetrain.kernels.gpu_triton"
 HOPPER = 90
 """Compute capability of an H100."""
+SLOPES = np.array([[[1], [-1], [0], [1], [1]]], np.int32)
 SCALE = (2**30, -3, 1, -100, 100)
 
 
@@ -98,10 +109,10 @@ def test_every_kernel_compiles_for_a_gpu_and_products_use_its_tensor_cores(compi
     backend.momentum(b, b, 3, 1)
     backend.random_signs(key, 3, 40)
     backend.look_up(x, np.arange(256, dtype=np.int16))
-    slopes, keys = np.ones((2, 3, 1), np.int32), np.ones((2, 3, 1, 2), np.uint32)
-    rates = np.ones((3, 4), np.int32)
-    many = w.reshape(2, 4, -1), np.ones((2, 4), np.int32)
-    backend.replay_int8(*many, slopes, keys, keys[:, :, 0], rates, rates, 9)
+    slopes, rates = np.ones((2, 3, 1), np.int32), np.ones((3, 4), np.int32)
+    for n in (6, 8):
+        many = np.ones((2, 4, n), np.int8), np.ones((2, 4), np.int32)
+        backend.replay_int8(*many, slopes, np.arange(2), 5, 2**31, rates, rates, 9)
     pool = window._replace(groups=1)
     backend.max_pool(x, pool)
     backend.average_pool_grad(e[..., :4], x.shape, pool)
@@ -141,6 +152,21 @@ def test_fused_layers_equal_the_specification(backend, groups):
             )
 
 
+@pytest.mark.parametrize("shift", [*range(-31, -26), -8, *range(-3, 4), 30])
+def test_fused_sums_are_rounded_twice(backend, shift):
+    """Ties of both roundings, and the ends of the range, at every kind of multiplier."""
+    most = (2**31 - 1) >> max(shift, 0)
+    ties = np.arange(-9, 10)[:, None] * 2 ** np.arange(0, 30, 3)[None]
+    b = np.unique(np.clip(np.r_[ties.ravel(), ties.ravel() + 1, most, -most - 1], -most - 1, most))
+    x, w = np.zeros((1, 1), np.int8), np.zeros((len(b), 1), np.int8)
+    for multiplier in (0, 2**30, 2**30 + 1, 3 << 29, 2**31 - 1):
+        scales = (np.full(len(b), multiplier, np.int32), np.full(len(b), shift, np.int32), 5)
+        arguments = (x, w, b.astype(np.int32), 0, *scales)
+        np.testing.assert_array_equal(
+            backend.dense(*arguments), fixed.dense(*arguments), strict=True
+        )
+
+
 def test_shapes_that_do_not_fit_are_refused(backend):
     window, x, w, b, e = layer(1)
     for call in (
@@ -164,6 +190,31 @@ def test_a_gpu_without_memory_is_said_with_the_cure(backend, monkeypatch):
     window, x, w, b, _ = layer(1)
     with pytest.raises(DeviceMemoryError, match="use a smaller --batch"):
         backend.conv2d_acc(x, w, b, 0, window)
+
+
+def test_a_fleet_on_a_gpu_with_little_memory_takes_smaller_batches(backend, monkeypatch):
+    def small(shape, **kwargs):
+        if shape[0] > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return reserve(shape, **kwargs)
+
+    model = quantize(mlp((5,), 3, hidden=()), np.ones((2, 5), np.float32), headroom=2.0)
+    rule = ForwardGradient(settings=Settings(learning_rate=0.5), space="weight", head="same")
+    start, fleet = rule.init(model), {}
+    for seed in range(5):
+        ((tuned, state),) = steps_again(rule, [(model, start)], SLOPES, [seed], fixed)
+        head = header(rule, model, seed).packed()
+        traced = weights_trace(tuned, state, start)
+        frame, _ = pack_frame(SLOPES[0].tolist(), True, traced, read_journal(head).crc)
+        fleet[seed] = read_journal(head + frame)
+    reserve, sizes = torch.empty, []
+    monkeypatch.setattr(torch, "empty", small)
+    found = dict(replay_many(model, fleet, ops=backend, on_retry=sizes.append))
+
+    assert sizes == [2, 1]  # five do not fit, nor do three; two and one do
+    for seed, run in found.items():
+        assert trace(*run) == trace(*replay(model, fleet[seed], ops=fixed))
+    assert len({trace(*run) for run in found.values()}) == len(fleet)
 
 
 def test_without_gpu_and_interpreter_the_error_says_what_is_needed():

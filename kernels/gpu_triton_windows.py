@@ -8,7 +8,10 @@ left, and the number of its taps. Indices may be tensors of any shapes that broa
 import triton
 import triton.language as tl
 
-from edgetrain.kernels.gpu_triton_elements import clip, rescale
+from edgetrain.kernels.gpu_triton_elements import clip
+
+LEAST = tl.constexpr(-(2**31))
+"""No int32 is below it."""
 
 
 @triton.jit
@@ -40,13 +43,29 @@ def reader(
 
 
 @triton.jit
+def rescale(acc, multiplier, shift):
+    """`edgetrain.fixed.rescale` to int32, of one sum and one shift: ``(acc * m + half) >> bits``.
+
+    A floor of a floor is one floor. The second rounding takes ties away from zero: where the first
+    result is negative, which acc tells by itself, half is a bit of that result less.
+    """
+    bits, one = 31 - shift, tl.full(shift.shape, 1, tl.int64)
+    half = (one << (bits - 1).to(tl.int64)) + tl.where(bits > 31, 1 << 30, 0)
+    negative = tl.where(multiplier > 1 << 30, 0, tl.where(multiplier > 0, -1, LEAST))
+    below = tl.where(bits > 31, negative, LEAST)
+    wide = acc.to(tl.int64) * multiplier.to(tl.int64)
+    wide += tl.where(acc < below, half - (one << 31), half)
+    return (wide >> bits.to(tl.int64)).to(tl.int32)
+
+
+@triton.jit
 def finish(
     acc, place, valid, multiplier, shift, channel, y_zero, low, high, FUSED: tl.constexpr
 ):  # fmt: skip
     """Store accumulators, requantized by channel where FUSED; channel broadcasts to acc."""
     if FUSED:
-        scale, power = tl.load(multiplier + channel), tl.load(shift + channel)
-        y = rescale(acc.to(tl.int64), scale.to(tl.int64), power.to(tl.int64)) + y_zero
-        tl.store(place, clip(y, low, high).to(tl.int8), valid)
+        y = rescale(acc, tl.load(multiplier + channel), tl.load(shift + channel))
+        y = clip(y, low - y_zero, high - y_zero) + y_zero
+        tl.store(place, y.to(tl.int8), valid)
     else:
         tl.store(place, acc, valid)

@@ -75,7 +75,8 @@ def conv2d(
     (w, start), y = _start(w, b, x_zero_point), np.empty(shape, np.int8)
     multipliers, shifts = per_channel(multiplier, shift, len(w))
     output = COutput(multipliers.ctypes.data, shifts.ctypes.data, y_zero_point, low, high)
-    call("et_conv2d", ready(x, np.int8), w, start, x_zero_point, output, y, len(x), view, None)
+    kernel = "et_depthwise" if window.groups == x.shape[3] == len(w) else "et_conv2d"
+    call(kernel, ready(x, np.int8), w, start, x_zero_point, output, y, len(x), view, None)
     return y
 
 

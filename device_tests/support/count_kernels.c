@@ -46,8 +46,10 @@ void frame_run(void) {
     case DENSE:
         et_dense(q->x, q->w, start, &output, a->y, 1, v->n_in, v->n_out, memory);
         break;
-    case CONV:
     case DEPTHWISE:
+        et_depthwise(q->x, q->w, start, q->x_zero_point, &output, a->y, 1, v, memory);
+        break;
+    case CONV:
         et_conv2d(q->x, q->w, start, q->x_zero_point, &output, a->y, 1, v, memory);
         break;
     case AVERAGE_POOL:

@@ -54,7 +54,7 @@ static void rescales(void) {
     for (int32_t i = 0; i < RESCALE; i++) {
         const int32_t acc = rescale_acc[i], m = rescale_multiplier[i], s = rescale_shift[i];
         wrong += et_rescale(acc, m, s) != rescale_want[i];
-        wrong_codes += et_requantize_one(acc, m, s, -5, -100, 120) != requantize_want[i];
+        wrong_codes += et_place(et_rescale_call(acc, m, s), -5, -100, 120) != requantize_want[i];
     }
     verdict("rescale", wrong, RESCALE);
     verdict("requantize", wrong_codes, RESCALE);

@@ -4,7 +4,7 @@
 #include "et_pools.h"
 #include "frames.h"
 
-enum { DENSE, CONV, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD, REQUANTIZE };
+enum { DENSE, CONV, DEPTHWISE, AVERAGE_POOL, MAX_POOL, GLOBAL_POOL, ADD, REQUANTIZE };
 
 /* One call of a kernel; arrays that it does not read are NULL. */
 typedef struct {
@@ -39,7 +39,7 @@ static int32_t start[64];
 static void call(const layer_case *c, void *scratch) {
     const et_window *v = &c->window;
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in / v->groups;
-    if (c->kernel == DENSE || c->kernel == CONV)
+    if (c->kernel == DENSE || c->kernel == CONV || c->kernel == DEPTHWISE)
         et_start(c->w, c->b, c->x_zero_point, v->n_out, n, start);
     switch (c->kernel) {
     case DENSE:
@@ -47,6 +47,9 @@ static void call(const layer_case *c, void *scratch) {
         break;
     case CONV:
         et_conv2d(c->x, c->w, start, c->x_zero_point, &c->output, y.bytes, c->batch, v, scratch);
+        break;
+    case DEPTHWISE:
+        et_depthwise(c->x, c->w, start, c->x_zero_point, &c->output, y.bytes, c->batch, v, scratch);
         break;
     case AVERAGE_POOL:
         et_average_pool(c->x, y.bytes, c->batch, v);
@@ -90,7 +93,7 @@ static void *scratch_of(const layer_case *c) {
     (void)n, (void)rows;
     if (c->kernel == DENSE)
         bytes = ET_DENSE_SCRATCH(v->n_in);
-    else if (c->kernel == CONV && v->groups == v->n_in && v->n_in == v->n_out)
+    else if (c->kernel == DEPTHWISE)
         bytes = ET_DEPTHWISE_SCRATCH(v->out_width, v->stride_right);
     else if (c->kernel == CONV)
         bytes = ET_CONV2D_SCRATCH(n, v->n_out, rows);

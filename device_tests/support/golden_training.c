@@ -55,16 +55,22 @@ static et_rates rates_of(const training_case *c, const void *rates, int32_t n_ou
     return found;
 }
 
+static et_weights weights_of(const training_case *c) {
+    const et_key key = {(uint32_t)c->number[4], (uint32_t)c->number[5]};
+    const et_weights narrow = {et_update_w8, y.bytes, key, NULL, NULL, 0, 0};
+    const et_weights wide = {et_update_w16, visible, key, y.halves, NULL, 0, 0};
+    return c->masters ? wide : narrow;
+}
+
 static int32_t learn(const training_case *c, void *scratch) {
     const et_window *v = &c->window;
     const int32_t batch = c->number[0];
     const et_rates rates = rates_of(c, c->in[3], v->n_out);
-    et_weights weights = {y.bytes, NULL, {(uint32_t)c->number[4], (uint32_t)c->number[5]}};
+    const et_weights weights = weights_of(c);
     __builtin_memcpy(y.bytes, c->in[2], (size_t)c->size);
-    if (c->masters) {
-        weights.w = visible;
-        weights.master = y.halves;
-    }
+    if (c->kernel == DEPTHWISE_LEARN)
+        return et_depthwise_learn(c->in[0], c->in[1], c->number[1], &weights, &rates, sums, batch,
+                                  v, scratch);
     if (c->kernel == DENSE_LEARN)
         return et_dense_learn(c->in[0], c->in[1], c->number[1], &weights, &rates, sums, batch,
                               v->n_in, v->n_out);
@@ -77,13 +83,12 @@ static int32_t signs_learn(const training_case *c) {
     const int32_t *n = c->number;
     const et_rates rates = rates_of(c, c->in[2], v->n_out), of_biases = rates_of(c, c->in[3], v->n_out);
     const et_signs signs = {7, (uint32_t)n[1], 99};
-    const et_weights weights = {visible, y.halves, {(uint32_t)n[4], (uint32_t)n[5]}};
-    const et_weights narrow = {y.bytes, NULL, {(uint32_t)n[4], (uint32_t)n[5]}};
+    const et_weights weights = weights_of(c);
     const int32_t bytes = v->n_in * v->n_out * (c->masters ? 2 : 1);
     /* the biases stand behind the weights, at a multiple of 4 */
     int32_t *biases = y.words + (bytes + 3) / 4;
     __builtin_memcpy(y.bytes, c->in[1], (size_t)c->size);
-    return et_signs_learn(c->in[0], n[6], &signs, c->masters ? &weights : &narrow, biases, &rates,
+    return et_signs_learn(c->in[0], n[6], &signs, &weights, biases, &rates,
                           &of_biases, n[7], sums, v->n_out, v->n_in);
 }
 
@@ -149,8 +154,10 @@ static int32_t call(const training_case *c, void *scratch) {
     case DENSE_ERROR:
         return et_dense_error(c->in[0], c->in[1], c->in[2], &c->scaling, sums, y.bytes,
                               c->number[0], v->n_in, v->n_out);
-    case CONV_ERROR:
     case DEPTHWISE_ERROR:
+        return et_depthwise_error(c->in[0], c->in[1], c->in[2], &c->scaling, sums, y.bytes,
+                                  c->number[0], v, scratch);
+    case CONV_ERROR:
         return et_conv2d_error(c->in[0], c->in[1], c->in[2], &c->scaling, sums, y.bytes,
                                c->number[0], v, scratch);
     case AVERAGE_POOL_ERROR:

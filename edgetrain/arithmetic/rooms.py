@@ -128,7 +128,7 @@ def perturbed(sizes: Sizes) -> int:
 def learning_signs(sizes: Sizes) -> int:
     """int8: gradient of an output; words of signs and octets of outputs that learn at a time."""
     size = sizes[6] * sizes[7] * sizes[2]
-    together = max(SIGNED // size, 1)
+    together = max(SIGNED // max(size, 1), 1)
     return 4 * (size + 2 * SLACK) + 4 * together * (size // 32 + 1) + together * size + 2 * SLACK
 
 

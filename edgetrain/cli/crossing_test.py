@@ -98,6 +98,11 @@ def test_c_of_every_rule_with_its_options(report, folder, model):
         (("--to", "c", "--momentum", "0.3"), "momentum must be one of"),
         (("--to", "c", "--schedule", "linear"), "--schedule linear needs --steps"),
         (("--to", "onnx", "--goodness-loss", "symmetric"), "--goodness-loss is no option of"),
+        (("--to", "onnx", "--learning-rate", "0.1"), "--learning-rate is no option of"),
+        (("--to", "tflite", "--schedule", "linear"), "--schedule is no option of"),
+        (("--to", "onnx", "--steps", "9"), "--steps is no option of the format onnx, which does"),
+        (("--to", "tflite", "--seed", "1"), "--seed is no option of"),
+        (("--to", "onnx", "--rule", "backprop"), "--rule is no option of"),
     ],
 )
 def test_an_option_that_does_not_fit_is_refused(edgetrain, folder, model, arguments, message):

@@ -76,10 +76,14 @@ def export(
             steps=steps or 0, batch=batch or 1,
         )  # fmt: skip
         given |= {"seed": seed, "package": package or "cmake"}
-    elif rule is not None:
-        given["rule"] = rule
-    elif format_ != "c" and (unused := changed(asked)):
-        raise ValueError(f"{unused[0]} is no option of the format {format_}")
+    elif format_ != "c":
+        learns = {"--rule": rule, "--learning-rate": learning_rate, "--steps": steps,
+                  "--schedule": schedule != "constant", "--seed": seed}  # fmt: skip
+        if unused := [option for option, value in learns.items() if value] + changed(asked):
+            raise ValueError(
+                f"{unused[0]} is no option of the format {format_}, which does not learn: use "
+                "--to c, or leave it out"
+            )
     files = exporters.write(network, format_, name or model.stem, **given)
     write_folder(output, files)
     report(

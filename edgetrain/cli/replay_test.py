@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from edgetrain import kernels
+from edgetrain.errors import BackendError
+
 SPSA = ("--rule", "forward-gradient", "--space", "weight", "--head", "same")
 
 
@@ -95,6 +98,17 @@ def test_bad_journals(folder, model, run, report, refused):
     assert "no file *.journal" in refused("replay", model, "--many", ".x", "-o", "never")
     assert "--many" in refused("replay", model)
     assert "-o" in refused("replay", model, "--many", ".")
+
+
+def test_a_backend_that_cannot_run_here_changes_nothing(folder, model, run, refused):
+    try:
+        kernels.load("triton")
+    except BackendError:
+        command = ("replay", model, "run.journal", "--backend", "triton", "-o", "never.st")
+        assert "backend 'triton' cannot run here" in refused(*command)
+        assert "cannot run here" in refused(*command[:2], "--many", ".", *command[3:])
+    else:
+        pytest.skip("the backend runs here")
 
 
 def test_journals_that_cannot_be_written(model, run, refused):

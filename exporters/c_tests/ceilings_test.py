@@ -12,9 +12,10 @@ from edgetrain.architectures import ds_cnn, mlp
 from edgetrain.errors import ModelError
 from edgetrain.exporters.c_sizes import size
 from edgetrain.exporters.c_tests.packages_test import call, tool
-from edgetrain.exporters.c_writing.ceilings import Ceilings, check
+from edgetrain.exporters.c_writing.ceilings import Ceilings
 from edgetrain.exporters.c_writing.targets import TARGETS
-from edgetrain.exporters.to_c import programs, to_c
+from edgetrain.exporters.to_c import to_c
+from edgetrain.journal_header import header
 from edgetrain.memory import candidates
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward, configured
@@ -112,12 +113,25 @@ def test_nothing_fits():
 def test_what_fits_exactly_is_written():
     need = size(MODEL, M4, RULE, 4)
     ceilings = Ceilings("cortex-m4", need.ram, need.flash)
-    assert check(ceilings, "net", MODEL, RULE, 4, programs) == need
     assert to_c(MODEL, "net", RULE, 4, ceilings=ceilings) == to_c(MODEL, "net", RULE, 4)
     with pytest.raises(ModelError, match="RAM"):
         to_c(MODEL, "net", RULE, 4, ceilings=replace(ceilings, ram=need.ram - 1))
     with pytest.raises(ModelError, match="flash"):
         to_c(MODEL, "net", RULE, 4, ceilings=replace(ceilings, flash=need.flash - 1))
+
+
+def test_a_journal_has_its_share():
+    """An open frame of 41 bytes with one query a step, and in flash at least the header."""
+    rule = ForwardGradient(space="weight", head="same")
+    need = size(MODEL, M4, rule)
+    with pytest.raises(ModelError, match=f"{need.ram + 41:,} bytes of RAM, the ceiling is"):
+        to_c(MODEL, "net", rule, ceilings=Ceilings("cortex-m4", need.ram), journal=True)
+    with pytest.raises(ModelError, match="bytes of flash") as error:
+        to_c(MODEL, "net", rule, ceilings=Ceilings("cortex-m4", flash=need.flash), journal=True)
+    asked = int(re.search(r"needs ([\d,]+) bytes", str(error.value))[1].replace(",", ""))
+    assert asked > need.flash + len(header(rule, MODEL, 0).packed())
+    roomy = Ceilings("cortex-m4", need.ram + 41, asked)
+    assert to_c(MODEL, "net", rule, ceilings=roomy, journal=True)
 
 
 @pytest.mark.parametrize("most", [{"ram": 0}, {"flash": -5}])

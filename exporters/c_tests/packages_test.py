@@ -6,19 +6,21 @@ import re
 import shutil
 import subprocess
 import sysconfig
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgetrain import fixed
 from edgetrain.architectures import cnn
-from edgetrain.exporters.c_writing.packages import PACKAGES, TEMPLATES
+from edgetrain.exporters.c_writing.packages import LICENSE, PACKAGES, TEMPLATES
 from edgetrain.exporters.to_c import to_c
 from edgetrain.inference import output
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, MonoForward
 from edgetrain.settings import Settings
 
+ROOT = Path(__file__).resolve().parents[2]
 BATCH, STEPS, OUTPUTS = 2, 20, 3
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-pedantic", "-Werror")
 RULES = {
@@ -116,7 +118,12 @@ def test_every_template_is_of_some_package():
     folders = [entry for entry in TEMPLATES.iterdir() if entry.is_dir()]
     there = {entry.name for entry in TEMPLATES.iterdir() if entry.is_file()}
     there |= {f"{folder.name}/{entry.name}" for folder in folders for entry in folder.iterdir()}
-    assert there == used
+    assert there == used | {LICENSE}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_has_our_license(package, tmp_path):
+    assert written(tmp_path, package)["LICENSE"] == (ROOT / "LICENSE").read_bytes()
 
 
 @pytest.mark.parametrize("targets", RULES)
@@ -158,7 +165,7 @@ def test_every_public_header_is_one_of_c_plus_plus_too(tmp_path):
     public = [path for path in headers if b"Private to the kernels" not in files[path]]
     assert len(public) > 5
     for path in public:
-        assert path == "src/et_fixed.h" or b'extern "C"' in files[path]
+        assert b'extern "C"' in files[path]
         call(tool("c++"), "-std=c++11", *WARNINGS, "-fsyntax-only", "-include", path, "-x", "c++",
              "/dev/null", cwd=tmp_path)  # fmt: skip
 

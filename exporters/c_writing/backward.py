@@ -5,19 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgetrain.arithmetic.randomness import ROUND
 from edgetrain.backward import GUARD_BITS, _tables
 from edgetrain.blocks import Plan
 from edgetrain.exporters.c_writing import forms
 from edgetrain.exporters.c_writing.forms import Scratch
 from edgetrain.exporters.c_writing.forward import Forward
 from edgetrain.exporters.c_writing.kept import open_between
+from edgetrain.exporters.c_writing.learner import declare, learning, sending
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.graph import Node
 from edgetrain.settings import Settings
 from edgetrain.state import constants
-from edgetrain.step import MERGE_BITS, ONE, tensor_number
+from edgetrain.step import MERGE_BITS, ONE
+
+EXPONENT = "const int32_t power"
+"""How a line begins that declares the exponent of an error."""
 
 
 class Error(NamedTuple):
@@ -75,13 +78,23 @@ class Backward:
         return Error(target, f"{name}.exponent")
 
     def block(self, plan: Plan, error: Error, rate: str) -> None:
-        """Append the backward pass of a block whose forward pass stands before."""
+        """Append the backward pass of a block whose forward pass stands before.
+
+        Args:
+            plan: of the block.
+            error: of what it gives.
+            rate: the C expression of the rate with which it learns.
+        """
+        if rate != "rate":
+            self.program.line(f"lesson.rate = {rate};")
         errors = {plan.block.output: [error]}
         for node in reversed(plan.block.nodes):
             if node.name in plan.active:
-                self._node(plan, node, errors, rate)
+                self._node(plan, node, errors)
+        if rate != "rate":
+            self.program.line("lesson.rate = rate;")
 
-    def _node(self, plan: Plan, node: Node, errors: dict[str, list[Error]], rate: str) -> None:
+    def _node(self, plan: Plan, node: Node, errors: dict[str, list[Error]]) -> None:
         error = self._merged(node, errors.pop(node.name))
         if node.activation in ("relu", "relu6"):
             self._close(plan, node, error.name)
@@ -90,7 +103,7 @@ class Backward:
                 part = self._input_error(plan, node, error)
                 errors.setdefault(name, []).extend([part] * node.inputs.count(name))
         if node.name in plan.trained:
-            self.learn(node, error, rate)
+            self.learn(node, error)
 
     def _merged(self, node: Node, parts: list[Error]) -> Error:
         if len(parts) == 1:
@@ -143,93 +156,78 @@ class Backward:
             longest = max(longest, graph.fan_in(node))
         return self.program.buffer(f"{self.unit.names[node.name]}_sums", "int32_t", longest)
 
-    def learn(self, node: Node, error: Error, rate: str) -> None:
+    def learn(self, node: Node, error: Error) -> None:
         """Append one step of a node's weights and biases."""
-        unit, name, x = self.unit, self.unit.names[node.name], self.forward.values[node.inputs[0]]
-        zero_point = self.forward.zero_point(node.inputs[0])
-        shape, batch = unit.graph.weight_shape(node), self.forward.unit.batch
-        sizes, scratch = f"{batch}, {shape[1]}, {shape[0]}", ""
+        unit, x = self.unit, self.forward.values[node.inputs[0]]
+        scratch = ""
         if node.op == "conv2d":
-            scratch = self.program.scratch(name, self._learn_scratch(node))
-            sizes = f"{batch}, {unit.window(node)}, {scratch}"
-        limit = unit.model.scheme.bias_limits[node.name]
-        rows = self.forward.size(node.name) // node.n_out
-        self.step(
-            f"node/{node.name}", name, node.op, x, error, zero_point, sizes, self.sums(node),
-            (limit, rows, node.n_out), rate, scratch,
+            scratch = self.program.scratch(unit.names[node.name], self._learn_scratch(node))
+        self.step(unit.kernel(node), self.learner(node), x, error, self.sums(node), scratch)
+
+    def step(
+        self, kernel: str, learner: str, x: str, error: Error, sums: str, scratch: str = ""
+    ) -> None:
+        """Append one step of the weights and biases of a learner."""
+        more = f", {scratch}" if scratch else ""
+        self.program.line(
+            f"saturated += et_{kernel}_step({learner}, &lesson, {x}, {error.name}, "
+            f"{error.exponent}, {sums}{more});",
+            x, error.name, sums, scratch,
         )  # fmt: skip
+
+    def back(
+        self, kernel: str, learner: str, error: Error, sums: str, target: str, scratch: str = ""
+    ) -> Error:
+        """Append what sends an error back through a learner."""
+        self.count += 1
+        name, more = f"power{self.count}", f", {scratch}" if scratch else ""
+        self.program.line(
+            f"{EXPONENT}{self.count} = et_{kernel}_back({learner}, {error.name}, {error.exponent}, "
+            f"(uint32_t)step, {sums}, {target}{more});",
+            error.name, sums, target, scratch,
+        )  # fmt: skip
+        return Error(target, name)
 
     def _learn_scratch(self, node: Node) -> Scratch:
         height, width, channels = self.unit.graph.shapes[node.name]
         if node.moving.groups == 1:
             return forms.conv2d_learn(channels, self.forward.unit.batch * height * width)
-        if node.moving.groups == channels == self.unit.graph.shapes[node.inputs[0]][2]:
+        if self.unit.kernel(node) == "depthwise":
             return forms.depthwise_learn(node.moving.kernel[0], height, width)
         return forms.NONE
 
-    def rates(
-        self, key: str, name: str, exponent: str, rate: str, batch: int
-    ) -> tuple[str, str]:  # fmt: skip
-        """Return C pointers to the rates of weights and biases."""
-        found = []
-        for part in ("w", "b"):
-            multiplier, shift = self.unit.state.tensors[f"rate/{key}/{part}"]
-            m = self.unit.constant(f"{name}_{part}_rate", multiplier)
-            s = self.unit.constant(f"{name}_{part}_rate_shift", shift.astype(np.int8))
-            found.append(f"&(et_rates){{{m}, {s}, {exponent}, {rate}, {batch}}}")
-        return found[0], found[1]
+    def learner(self, node: Node, sends: bool = False) -> str:
+        """Declare how a layer learns, and return a pointer to it.
 
-    def weights(self, key: str, name: str, exponent: str) -> str:
-        """Return a C pointer to weights that learn from an error with an exponent."""
-        master = f"{name}_master" if self.settings.weights == "w16" else "NULL"
-        stream = f"et_stream_key(seed, (uint32_t)step, {tensor_number(key)}u, {ROUND})"
-        velocity = "NULL, 0, 0"
-        if decay := self.settings.momentum_bits:
-            realign = f"et_realign({name}_velocity_unit, {exponent})"
-            velocity = f"{name}_velocity, {decay}, {realign}"
-        return f"&(et_weights){{{name}_w, {master}, {stream}, {velocity}}}"
-
-    def step(
-        self, key: str, name: str, op: str, x: str, error: Error, zero_point: int, sizes: str,
-        sums: str, bias: tuple[int, int, int], rate: str, scratch: str = "",
-    ) -> None:  # fmt: skip
-        """Append one step of weights and biases that are called name in C and key in the state."""
-        rates = self.rates(key, name, error.exponent, rate, self.unit.batch)
-        self.program.line(
-            f"saturated += et_{op}_learn({x}, {error.name}, {zero_point}, "
-            f"{self.weights(key, name, error.exponent)}, {rates[0]}, "
-            f"{sums}, {sizes});",
-            x, error.name, sums, scratch,
-        )  # fmt: skip
-        limit, rows, n_out = bias
-        self.program.line(
-            f"et_bias_learn({error.name}, {name}_b, {rates[1]}, {limit}, {rows}, {n_out});",
-            error.name,
-        )
+        Args:
+            node: the layer.
+            sends: whether it sends its error back; what the first call says holds.
+        """
+        unit, settings, scheme = self.unit, self.settings, self.unit.model.scheme
+        name, parts = unit.names[node.name], []
+        if node.name in unit.trained:
+            limit = scheme.bias_limits[node.name]
+            parts.append(learning(unit, settings, f"node/{node.name}", name, limit))
+        if sends:
+            ratio = unit.constant(f"{name}_ratio", scheme.ratios[node.name][0])
+            factor = constants(unit.model).errors[node.name]
+            parts.append(sending(settings, ratio, self.row(node.name, 0), factor))
+        return declare(unit, name, unit.layer(node), self.forward.unit.batch, *parts)
 
 
 def _linear_error(b: Backward, plan: Plan, node: Node, error: Error, target: str) -> Error:
-    unit, name = b.unit, b.unit.names[node.name]
-    scheme = unit.model.scheme
-    ratio = unit.constant(f"{name}_ratio", scheme.ratios[node.name][0])
-    sums, shape = b.sums(node), unit.graph.weight_shape(node)
-    sizes, scratch = f"{unit.batch}, {shape[1]}, {shape[0]}", ""
+    scratch = ""
     if node.op == "conv2d":
-        scratch = b.program.scratch(name, _error_scratch(b, node))
-        sizes = f"{unit.batch}, {unit.window(node)}, {scratch}"
-    call = (
-        f"et_{node.op}_error({error.name}, {name}_w, {ratio}, SCALING, {sums}, {target}, {sizes})"
-    )
-    factor = constants(unit.model).errors[node.name]
-    uses = (target, error.name, sums, scratch)
-    return b.scaled(b.row(node.name, 0), factor, error.exponent, call, *uses)
+        scratch = b.program.scratch(b.unit.names[node.name], _error_scratch(b, node))
+    learner = b.learner(node, sends=True)
+    return b.back(b.unit.kernel(node), learner, error, b.sums(node), target, scratch)
 
 
 def _error_scratch(b: Backward, node: Node) -> Scratch:
     (height, width, n_in), (rows, columns) = b.unit.graph.shapes[node.inputs[0]], node.moving.kernel
     if node.moving.groups == 1:
         return forms.conv2d_error(rows * columns * node.n_out, n_in)
-    if node.moving.groups == node.n_out == n_in:
+    if b.unit.kernel(node) == "depthwise":
         return forms.depthwise_error(rows, height, width)
     return forms.NONE
 

@@ -8,13 +8,15 @@ from typing import Any
 from edgetrain.blocks import select
 from edgetrain.errors import ModelError, RuleError
 from edgetrain.exporters.c_writing.memory import Memory, memory
+from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.targets import target_named
+from edgetrain.exporters.c_writing.unit import Unit
 from edgetrain.memory import candidates
 from edgetrain.model import Model
 from edgetrain.rules import RULES, Rule, configured
 
-Writer = Callable[[Model, Rule, int], Sequence[Any]]
-"""From a model, a rule and a batch to `to_c.Programs`."""
+Writer = Callable[[Model, Rule, int], tuple[Unit, Any, Sequence[Program]]]
+"""From a model, a rule and a batch to `to_c.Written`."""
 KINDS = ("ram", "flash")
 
 
@@ -59,7 +61,7 @@ def check(
         model: to export.
         rule: that learns.
         batch: samples of a step.
-        write: `to_c.programs`.
+        write: makes the programs of `to_c`.
 
     Raises:
         ModelError: if it does not fit.
@@ -86,7 +88,7 @@ def check(
 
 
 def _size(write: Writer, ceilings: Ceilings, model: Model, rule: Rule, batch: int) -> Memory:
-    _, unit, *functions = write(model, rule, batch)
+    unit, _, functions = write(model, rule, batch)
     return memory(unit, target_named(ceilings.target), *functions)
 
 

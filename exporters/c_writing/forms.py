@@ -48,7 +48,7 @@ def conv2d(n: int, n_out: int, rows: int) -> Scratch:
             1x1 without padding.
     """
     channels = min(n_out, 16 if n > 64 else 32)
-    dsp = -(-n // 4) * 36 if n > 128 else -(-n // 8) * (16 * channels + 40) + 12 * channels
+    dsp = -(-n // 4) * 40 if n > 128 else -(-n // 8) * (16 * channels + 48) + 16 * channels
     macro = f"ET_CONV2D_SCRATCH({n}, {n_out}, {rows})"
     return Scratch(macro, (0, dsp, -(-n // 16) * 64 + rows))
 

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Callable
 
-import numpy as np
-
 from edgetrain.arithmetic.layers import global_pool_multiplier
 from edgetrain.exporters.c_writing import forms
 from edgetrain.exporters.c_writing.forms import Scratch
@@ -48,16 +46,19 @@ class Forward:
     def start(self, node: Node) -> str:
         """Return what a node's accumulators begin with, made anew where its weights learn."""
         unit, name = self.unit, self.unit.names[node.name]
-        w, b = unit.model.params[node.name]
-        zero_point = self.zero_point(node.inputs[0])
         if node.name not in unit.trained:
-            sums = w.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
-            return unit.constant(f"{name}_start", (b - zero_point * sums).astype(np.int32))
-        start = self.program.buffer(f"{name}_start", "int32_t", len(b))
-        self.call(
-            f"et_start({name}_w, {name}_b, {zero_point}, {len(b)}, {w[0].size}, {start});", start
-        )
+            return unit.start(node)
+        start = self.start_buffer(node)
+        n, zero_point = unit.graph.fan_in(node), self.zero_point(node.inputs[0])
+        self.call(f"et_start({name}_w, {name}_b, {zero_point}, {node.n_out}, {n}, {start});", start)
         return start
+
+    def start_buffer(self, node: Node) -> str:
+        """Ask for where the accumulators of a layer begin, or return "NULL" if it is frozen."""
+        if node.name not in self.unit.trained:
+            return "NULL"
+        name = f"{self.unit.names[node.name]}_start"
+        return self.program.buffer(name, "int32_t", node.n_out)
 
     def node(self, node: Node, target: str = "") -> None:
         """Append one node."""
@@ -65,11 +66,22 @@ class Forward:
 
     def accumulate(self, node: Node, target: str) -> None:
         """Append a linear dense layer that leaves its accumulators in a buffer."""
-        x, start = self.values[node.inputs[0]], self.start(node)
-        self.linear(node, x, f"{self.unit.names[node.name]}_w", start, target, self.unit.batch)
+        x, start = self.values[node.inputs[0]], self.start_buffer(node)
+        layer, batch = self.unit.layer(node), self.unit.batch
+        self.call(f"et_dense_pass_acc({layer}, {x}, {target}, {batch}, {start});", x, start, target)
+
+    def layer(self, node: Node, x: str, y: str) -> None:
+        """Append a layer with weights of its own."""
+        unit, start = self.unit, self.start_buffer(node)
+        scratch = self.program.scratch(unit.names[node.name], self._scratch(node))
+        self.call(
+            f"et_{unit.kernel(node)}_pass({unit.layer(node)}, {x}, {y}, {unit.batch}, {start}, "
+            f"{scratch});",
+            x, y, start, scratch,
+        )  # fmt: skip
 
     def linear(self, node: Node, x: str, w: str, start: str, y: str, batch: int) -> None:
-        """Append a layer with weights, whatever it reads and writes; at the end it gives sums."""
+        """Append a layer with given weights, whatever it reads; at the end it gives sums."""
         unit, (n_out, n_in) = self.unit, self.unit.graph.weight_shape(node)[:2]
         sizes = f"{batch}, {n_in}, {n_out}"
         if ends_linear(unit.model, node) and y.startswith("logits"):
@@ -80,7 +92,7 @@ class Forward:
             text = f"et_dense({x}, {w}, {start}, {unit.output(node)}, {y}, {sizes}, {scratch});"
         else:
             text = (
-                f"et_conv2d({x}, {w}, {start}, {self.zero_point(node.inputs[0])}, "
+                f"et_{unit.kernel(node)}({x}, {w}, {start}, {self.zero_point(node.inputs[0])}, "
                 f"{unit.output(node)}, {y}, {batch}, {unit.window(node)}, {scratch});"
             )
         self.call(text, x, w, start, y, scratch)
@@ -96,14 +108,15 @@ class Forward:
             point = moving.kernel == (1, 1) and not any(moving.padding)
             rows = 0 if point else moving.kernel[0] * n_in * columns
             return forms.conv2d(graph.fan_in(node), channels, rows)
-        if moving.groups == channels == n_in:
+        if self.unit.kernel(node) == "depthwise":
             return forms.depthwise(width, moving.stride[1])
         return forms.NONE
 
 
 def _linear(f: Forward, node: Node, target: str) -> None:
-    x, start, y = f.values[node.inputs[0]], f.start(node), f.result(node, target)
-    f.linear(node, x, f"{f.unit.names[node.name]}_w", start, y, f.unit.batch)
+    x = f.values[node.inputs[0]]
+    y = f.result(node, target)
+    f.layer(node, x, y)
 
 
 def _average_pool(f: Forward, node: Node, target: str) -> None:

@@ -58,6 +58,8 @@ def _learn_block(
     sent = teach_head(backward, name, number, x, rows, error)
     if plan.trained:
         backward.block(plan, sent, f"{EARLY_RATE} * rate / {FULL_RATE}")
+    else:
+        forward.call(f"(void){sent.exponent};")
 
 
 def _slopes(rule: ForwardForward, forward: Forward, channels: str, head: str, image: int) -> str:

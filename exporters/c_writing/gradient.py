@@ -192,7 +192,7 @@ class Gradient:
                 self._learn_layer(node, slopes, result)
         error = self._loss(result, counts=True)
         if self.rule.head == "exact":
-            self.backward.learn(unit.graph.output, error, "rate")
+            self.backward.learn(unit.graph.output, error)
 
     def _learn_layer(self, node: Node, slopes: str, result: str) -> None:
         unit, forward = self.unit, self.forward
@@ -207,21 +207,19 @@ class Gradient:
         multiplier, shift = unit.state.tensors[f"factor/{node.name}"]
         row, factor = self.backward.row(node.name, 0), (int(multiplier), int(shift))
         error = self.backward.scaled(row, factor, str(-LOGIT_BITS), call, e, slopes, result)
-        self.backward.learn(node, error, "rate")
+        self.backward.learn(node, error)
 
     def _step_along_signs(self, slopes: str) -> None:
-        sign = self.rule.uses_sign
-        exponent, batch = (-SIGN_BITS, 1) if sign else (-LOGIT_BITS, self.unit.batch)
+        exponent = -LOGIT_BITS
+        if self.rule.uses_sign:
+            exponent = -SIGN_BITS
+            self.program.line("lesson.batch = 1;")
         for node in self.nodes:
-            unit, name = self.unit, self.unit.names[node.name]
-            n = unit.graph.fan_in(node)
-            sums = self.program.buffer(f"{name}_sums", "int32_t", n)
-            rates = self.backward.rates(f"node/{node.name}", name, str(exponent), "rate", batch)
-            weights = self.backward.weights(f"node/{node.name}", name, str(exponent))
-            limit = unit.model.scheme.bias_limits[node.name]
+            sums = self.program.buffer(
+                f"{self.unit.names[node.name]}_sums", "int32_t", self.unit.graph.fan_in(node)
+            )
             self.program.line(
-                f"saturated += et_signs_learn({slopes}, {self.rule.queries}, "
-                f"{self.signs(node, 'first_query')}, {weights}, {name}_b, {rates[0]}, {rates[1]}, "
-                f"{limit}, {sums}, {node.n_out}, {n});",
+                f"saturated += et_signs_step({self.backward.learner(node)}, &lesson, {slopes}, "
+                f"{self.rule.queries}, first_query, {exponent}, {sums});",
                 slopes, sums,
             )  # fmt: skip

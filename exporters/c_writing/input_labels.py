@@ -139,7 +139,7 @@ class Labels:
         to_q10(unit, forward, logits, "outputs", *constants(unit.model).outputs)
         error, _ = loss(unit, forward, backward, logits, last.name, counts=True)
         if last.name in unit.trained:
-            backward.learn(last, error, "rate")
+            backward.learn(last, error)
         return logits
 
     def _goodness(self, forward: Forward, node: Node, target: str) -> None:
@@ -169,7 +169,7 @@ class Labels:
         multiplier, shift = tensors[f"goodness/{node.name}"][1]
         row, factor = backward.row(node.name, 2), (int(multiplier), int(shift))
         error = backward.scaled(row, factor, str(-PROBABILITY_BITS), call, e, y, slopes)
-        backward.learn(node, error, "rate")
+        backward.learn(node, error)
 
 
 def draw_wrong(forward: Forward, weights: str) -> str:

@@ -3,16 +3,23 @@
 See `edgetrain.journal` for the format; the kernels are in et_journal.h.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from edgetrain.errors import RuleError
 from edgetrain.exporters.c_writing import text
 from edgetrain.exporters.c_writing.gradient import Gradient
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit
-from edgetrain.journal_header import Header, checked
+from edgetrain.journal import FRAME_STEPS, TRACE_AND_CRC
+from edgetrain.journal_header import Header, checked, header
+from edgetrain.model import Model
 from edgetrain.rules import ForwardGradient, Rule
 from edgetrain.rules.weight_space import SIGN_BITS
 
 FRAME = "journal__frame"
+LESSON = "et_lesson lesson = {{seed, (uint32_t)step, rate, {batch}}};"
+"""What a step is to all that learn in it."""
 
 
 def journaled(rule: Rule) -> ForwardGradient:
@@ -26,28 +33,46 @@ def journaled(rule: Rule) -> ForwardGradient:
     return known
 
 
-def recorded(unit: Unit, rule: ForwardGradient) -> Program:
-    """Write the training step of a program with a journal."""
-    return Gradient(unit, rule).write(f"et_journal_add({FRAME}, SLOPES, {rule.queries});")
+def keeping(found: Sequence[Any], model: Model, seed: int) -> tuple[Unit, Header, list[Program]]:
+    """Write the functions of a program with a journal.
+
+    Args:
+        found: of `to_c.programs`.
+        model: the network.
+        seed: of the run.
+
+    Returns:
+        The file, which gets the variable of an open frame; the header; and the programs that
+        infer, that learn, and that learn again from slopes.
+
+    Raises:
+        RuleError: if a device's journal cannot hold the runs of the rule.
+    """
+    rule, unit, infer, _ = found
+    known = journaled(rule)
+    book, queries = header(known, model, seed), known.queries
+    unit.declarations.append(f"static uint8_t {FRAME}[ET_FRAME_BYTES({queries})];")
+    unit.cleared.append(f"{FRAME}[0] = 0;")
+    unit.untraced += 1 + -(-FRAME_STEPS * queries // 4) + TRACE_AND_CRC
+    unit.declared["journal"] = len(book.packed())
+    learn = Gradient(unit, known).write(f"et_journal_add({FRAME}, SLOPES, {queries});")
+    again = Gradient(unit, known, "replay").again(
+        f"et_journal_read(from, i, {queries}, {1 << SIGN_BITS}, SLOPES);"
+    )
+    return unit, book, [infer, learn, again]
 
 
-def write(name: str, unit: Unit, book: Header, rate: str) -> tuple[Program, str]:
-    """Write the step again from its slopes, and the functions around it.
+def functions(name: str, book: Header, again: Program, rate: str, batch: int) -> str:
+    """Return the text of the functions around a program that learns again.
 
     Args:
         name: of the model.
-        unit: the file; gets the variable that holds an open frame.
         book: header of the journal.
+        again: of `keeping`.
         rate: the C expression of the learning rate's factor at a step.
-
-    Returns:
-        The program, whose buffers need the arena, and the text of the functions.
+        batch: samples of a step.
     """
     known = book.rule
-    unit.declarations.append(f"static uint8_t {FRAME}[ET_FRAME_BYTES({known.queries})];")
-    unit.first.append(f"{FRAME}[0] = 0;")
-    again = Gradient(unit, known, "replay").again(f"et_journal_read(from, i, {known.queries}, "
-                                                  f"{1 << SIGN_BITS}, SLOPES);")  # fmt: skip
     first = book.packed()
     octets = [f"    {', '.join(map(str, first[i : i + 24]))}," for i in range(0, len(first), 24)]
     close = text.function(
@@ -67,6 +92,7 @@ def write(name: str, unit: Unit, book: Header, rate: str) -> tuple[Program, str]
             "int32_t saturated = 0;",
             "for (int32_t i = 0; i < steps; i++, step++) {",
             f"const int32_t rate = {rate};",
+            LESSON.format(batch=batch),
             *again.body(),
             "}",
             "total_saturated += (uint32_t)saturated;",
@@ -75,7 +101,7 @@ def write(name: str, unit: Unit, book: Header, rate: str) -> tuple[Program, str]
         ],
     )
     table = [f"const uint8_t {name}_journal[{len(first)}] = {{", *octets, "};", ""]
-    return again, "\n".join([*table, close, replay])
+    return "\n".join([*table, close, replay])
 
 
 def declared(name: str, found: Header) -> str:

@@ -11,8 +11,9 @@ from edgetrain.blocks import Plan
 from edgetrain.exporters.c_writing.backward import Backward, Error, spread
 from edgetrain.exporters.c_writing.forward import Forward, average
 from edgetrain.exporters.c_writing.kept import run
+from edgetrain.exporters.c_writing.learner import declare, learning, sending
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.unit import Unit, head_name
+from edgetrain.exporters.c_writing.unit import LAYER_BYTES, Unit, head_name
 from edgetrain.graph import INPUT
 from edgetrain.heads import feature_count, pixels
 from edgetrain.inference import ends_linear
@@ -127,17 +128,18 @@ def _learn_head(
     if len(graph.shapes[name]) == 3:
         pooled = forward.program.buffer(f"{head}_features", "int8_t", batch * features)
         average(forward, name, pooled, ONE, zero_point)
-    start = start_of_head(forward, name, number)
+    start = forward.program.buffer(f"{head}_start", "int32_t", outputs)
     logits = forward.program.buffer(f"{head}_logits", "int32_t", batch * outputs)
+    layer = head_layer(unit, name, number)
     forward.call(
-        f"et_dense_acc({pooled}, {head}_w, {start}, {logits}, {batch}, {features}, {outputs});",
-        pooled, start, logits,
-    )  # fmt: skip
+        f"et_dense_pass_acc({layer}, {pooled}, {logits}, {batch}, {start});", pooled, start, logits
+    )
     forth = tensors[f"head/{name}/scale"][0]
     to_q10(unit, forward, logits, head, forth[:1], forth[1:])
     error, _ = loss(unit, forward, backward, logits, name, counts=False)
     sent = teach_head(backward, name, number, pooled, batch, error)
     if not plan.trained:
+        forward.call(f"(void){sent.exponent};")
         return
     early, warmup = int(tensors["early_rate"][0]), rule._warmup(unit.model, plan.block)
     forward.call(f"if (step >= {warmup}) {{")
@@ -147,6 +149,14 @@ def _learn_head(
     rate = f"{early} * rate / {FULL_RATE}"
     backward.block(plan, sent, rate)
     forward.call("}")
+
+
+def head_layer(unit: Unit, name: str, number: int) -> str:
+    """Declare the layer of a head on a value, and return a pointer to it."""
+    head, zero_point = head_name(number), unit.model.scheme.activations[name].zero_point
+    window = unit.dense_window(head, feature_count(unit.model, name), unit.graph.output_size)
+    fields = (f"{head}_w", f"{head}_b", "NULL", window, zero_point)
+    return unit.struct("et_layer", f"{head}_layer", LAYER_BYTES, fields)
 
 
 def start_of_head(forward: Forward, name: str, number: int) -> str:
@@ -177,15 +187,14 @@ def teach_head(
     narrow = program.buffer(f"{head}_error", "int8_t", rows * features)
     sums = program.buffer(f"{head}_sums", "int32_t", features)
     ratio = unit.constant("head__ratio", np.full(outputs, UNIT_RATIO, np.int16))
-    sizes = f"{rows}, {features}, {outputs}"
-    call = f"et_dense_error({error.name}, {head}_w, {ratio}, SCALING, {sums}, {narrow}, {sizes})"
-    multiplier, shift = unit.state.tensors[f"head/{name}/scale"][1]
-    factor, row = (int(multiplier), int(shift)), backward.row(name, 1)
-    sent = backward.scaled(row, factor, error.exponent, call, narrow, error.name, sums)
+    multiplier, shift = map(int, unit.state.tensors[f"head/{name}/scale"][1])
+    row, settings = backward.row(name, 1), backward.settings
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    zero_point = backward.forward.zero_point(name)
-    backward.step(
-        f"head/{name}", head, "dense", x, error, zero_point, sizes, sums, (limit, rows, outputs),
-        "rate",
+    learner = declare(
+        unit, head, head_layer(unit, name, number), rows,
+        learning(unit, settings, f"head/{name}", head, limit),
+        sending(settings, ratio, row, (multiplier, shift)),
     )  # fmt: skip
+    sent = backward.back("dense", learner, error, sums, narrow)
+    backward.step("dense", learner, x, error, sums)
     return sent

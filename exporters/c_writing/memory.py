@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 from edgetrain.blocks import is_convolutional
+from edgetrain.exporters.c_writing.backward import EXPONENT
 from edgetrain.exporters.c_writing.program import Program
-from edgetrain.exporters.c_writing.targets import POINTER_BYTES, SCALING_BYTES, Target
+from edgetrain.exporters.c_writing.targets import SCALING_BYTES, WORD_BYTES, Target
 from edgetrain.exporters.c_writing.unit import Unit
 
 COUNTERS = 12
 """Bytes of the step and of the count of saturated updates."""
-PART_BYTES = 8
-"""Bytes of an entry in the table of what is saved."""
+PART_BYTES = 12
+"""Bytes of an entry in the tables of what is saved and how it begins."""
 WEIGHTS = ("_w", "_start", "_first")
 """Ends of the names of constants that are weights, biases or their first values."""
 
@@ -23,7 +24,7 @@ class Memory:
         weights_flash: frozen layers, and the first values of those that learn; exact.
         constants_flash: shapes, scales, rates, tables; exact, but for padding.
         weights_ram: layers that learn; exact.
-        state_ram: heads, masters, exponents, counters; exact.
+        state_ram: heads, masters, exponents, counters, a journal's frame; exact.
         arena: of activations, errors, sums and scratch memory; exact.
         stack: of the deepest call.
         code: kernels and the model's functions.
@@ -48,6 +49,13 @@ class Memory:
         return self.weights_flash + self.constants_flash + self.code
 
 
+def kept(program: Program) -> int:
+    """Return the bytes of stack for what a function keeps: pointers, scalings and exponents."""
+    scalings = sum("et_choose_scale" in line for line in program.lines)
+    exponents = sum(line.startswith(EXPONENT) for line in program.lines)
+    return SCALING_BYTES * scalings + WORD_BYTES * (exponents + len(program.buffers))
+
+
 def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
     """Add up what a file declares and what its functions need.
 
@@ -64,17 +72,12 @@ def memory(unit: Unit, target: Target, *programs: Program) -> Memory:
     kernels = target.convolutional if is_convolutional(unit.graph) else target.dense
     parts = len(learning) + 2 if learning else 0
     lines = [line for program in programs for line in program.lines]
-    deepest = max(
-        SCALING_BYTES * sum("et_choose_scale" in line for line in program.lines)
-        + POINTER_BYTES * len(program.buffers)
-        for program in programs
-    )
     return Memory(
         weights_flash=weights,
         constants_flash=sum(unit.declared.values()) - weights + PART_BYTES * parts,
         weights_ram=sum(learning.values()) - state,
-        state_ram=state + (COUNTERS if learning else 0),
+        state_ram=state + unit.untraced + (COUNTERS if learning else 0),
         arena=max(program.arena(target.form)[1] for program in programs),
-        stack=kernels.stack + deepest,
+        stack=kernels.stack + max(map(kept, programs)),
         code=kernels.code + target.line * len(lines),
     )

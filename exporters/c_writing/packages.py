@@ -12,6 +12,8 @@ from edgetrain.exporters.c_writing.targets import target_named
 TEMPLATES = files("edgetrain.exporters") / "c_templates"
 SOURCES = "src/"
 """Where the C lies in every package."""
+LICENSE = "LICENSE"
+"""Of what edgetrain wrote, in every package."""
 NO_CEILING = 2**32 - 1
 SENTENCE = "A neural network that runs and learns on the device, written by edgetrain."
 
@@ -109,7 +111,7 @@ def package(
     Example:
         >>> files = package("cmake", "net", {"net.c": b"", "net.h": b""}, "NET_BATCH")
         >>> sorted(files)[:3]
-        ['CMakeLists.txt', 'example/main.c', 'example/ram_flash.h']
+        ['CMakeLists.txt', 'LICENSE', 'example/main.c']
         >>> print(files["CMakeLists.txt"].decode().split(chr(10))[4:7])
         ['add_library(net STATIC', '  src/net.c', ')']
     """
@@ -130,7 +132,7 @@ def package(
         "leave": chosen.leave,
         **_device(ceilings, stack),
     }
-    wanted = {**chosen.files, **(chosen.device if ceilings else {})}
+    wanted = {LICENSE: LICENSE, **chosen.files, **(chosen.device if ceilings else {})}
     made = {
         Text(path).substitute(fields): Text((TEMPLATES / template).read_text("utf-8"))
         .substitute(fields)

@@ -121,8 +121,31 @@ def saved_bytes(unit: Unit) -> int:
     return 8 + 4 + sum(size for _, size in unit.traced.values())
 
 
+def parts(unit: Unit) -> str:
+    """Write the tables of all that learns: where it lies, and its first values; NULL for zeros."""
+    variables = ["&step", "&total_saturated", *(v for v, _ in unit.traced.values())]
+    sizes = ["sizeof step", "sizeof total_saturated", *(f"sizeof {v}" for v in variables[2:])]
+    rows = [f"    {{{v}, {size}}}," for v, size in zip(variables, sizes, strict=True)]
+    firsts = [f"    {first}," for first in ("NULL", "NULL", *unit.first)]
+    return "\n".join([
+        "static const et_part parts[] = {", *rows, "};",
+        "enum { PARTS = sizeof parts / sizeof *parts };",
+        "static const void *const firsts[PARTS] = {", *firsts, "};\n",
+    ])  # fmt: skip
+
+
+def init(name: str, unit: Unit) -> str:
+    """Write the function that puts all that learns into its first state."""
+    lines = [
+        "for (uint32_t i = 0; i < PARTS; i++)", "    if (firsts[i] != NULL)",
+        "        __builtin_memcpy(parts[i].bytes, firsts[i], parts[i].size);", "    else",
+        "        __builtin_memset(parts[i].bytes, 0, parts[i].size);", *unit.cleared,
+    ]  # fmt: skip
+    return function(f"ET_COLD void {name}_init(void)", lines)
+
+
 def store(name: str, unit: Unit, rule: str) -> str:
-    """Write the functions that save and load what learns.
+    """Write the functions that save and load the parts.
 
     Args:
         name: of the model.
@@ -131,12 +154,7 @@ def store(name: str, unit: Unit, rule: str) -> str:
     """
     fixed = [line for line in unit.declarations if "_first[" not in line]
     record = zlib.crc32("\n".join([name, rule, *unit.traced, *fixed]).encode())
-    variables = ["&step", "&total_saturated", *(v for v, _ in unit.traced.values())]
-    sizes = ["sizeof step", "sizeof total_saturated", *(f"sizeof {v}" for v in variables[2:])]
-    parts = [f"    {{{v}, {size}}}," for v, size in zip(variables, sizes, strict=True)]
-    declared = ["static const et_part parts[] = {", *parts, "};"]
-    declared.append("enum { PARTS = sizeof parts / sizeof *parts };")
-    declared.append(f"static const uint32_t record = {record}u;\n")
+    declared = f"static const uint32_t record = {record}u;\n"
     functions = [
         function(
             f"et_store_status {name}_{verb}(const et_flash *flash{more})",
@@ -148,7 +166,7 @@ def store(name: str, unit: Unit, rule: str) -> str:
             ("stored", "info", ", et_stored *stored", ", stored"),
         )
     ]
-    return "\n".join([*declared, *functions])
+    return "\n".join([declared, *functions])
 
 
 def arena(*programs: Program) -> str:

@@ -19,8 +19,8 @@ CTYPES = {
     np.dtype(np.int32): "int32_t",
 }  # fmt: skip
 COLUMNS = 24
-OUTPUT_BYTES = 20
-"""An et_output: two pointers and three numbers."""
+WINDOW_BYTES, OUTPUT_BYTES, LAYER_BYTES = 52, 20, 20
+"""Of an et_window, an et_output and an et_layer, where a pointer has 4 bytes."""
 
 
 @dataclass
@@ -33,12 +33,14 @@ class Unit:
         trained: names of the nodes that learn.
         batch: samples of a step.
         declarations: lines of C, in order.
-        first: lines that put variables into their first state.
+        first: C names of the first values of all that is traced; NULL for zeros.
+        cleared: lines that put other variables into their first state.
         traced: what the trace reads: its name in Python, and the C expressions of its bytes.
         names: C name of every node; what is named after it gets a suffix, values and errors
             one with two underscores, which no node's name has, as the names of heads have: so
             nothing is ever named twice.
         declared: bytes of every constant by name, where a pointer has 4 bytes.
+        untraced: bytes of variables that the trace does not read.
     """
 
     model: Model
@@ -47,9 +49,11 @@ class Unit:
     batch: int
     declarations: list[str] = field(default_factory=list)
     first: list[str] = field(default_factory=list)
+    cleared: list[str] = field(default_factory=list)
     traced: dict[str, tuple[str, int]] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     declared: dict[str, int] = field(default_factory=dict)
+    untraced: int = 0
 
     def __post_init__(self) -> None:
         for node in self.graph.nodes:
@@ -81,37 +85,64 @@ class Unit:
         ctype, size = CTYPES[values.dtype], values.size * values.itemsize
         self.declarations.append(f"static {ctype} {name}[{values.size}];")
         self.traced[key] = (name, size)
-        if not values.any():
-            self.first.append(f"__builtin_memset({name}, 0, {size});")
-        else:
-            stored = self.constant(f"{name}_first", values.ravel())
-            self.first.append(f"__builtin_memcpy({name}, {stored}, {size});")
+        stored = self.constant(f"{name}_first", values.ravel()) if values.any() else "NULL"
+        self.first.append(stored)
         return name
+
+    def struct(self, kind: str, name: str, size: int, fields: Iterable[object]) -> str:
+        """Declare a structure in flash, once, and return a pointer to it."""
+        if name not in self.declared:
+            self.declared[name] = size
+            self.declarations.append(f"static const {kind} {name} = {{{_list(fields)}}};")
+        return f"&{name}"
 
     def window(self, node: Node) -> str:
         """Declare how a node's kernel moves, and return a pointer to it."""
-        name = f"{self.names[node.name]}_window"
-        if name not in self.declared:
-            source, result = self.graph.shapes[node.inputs[0]], self.graph.shapes[node.name]
-            numbers = (*source, *result, *_moving(node.moving))
-            self.declared[name] = 4 * len(numbers)
-            self.declarations.append(f"static const et_window {name} = {{{_list(numbers)}}};")
-        return f"&{name}"
+        if node.op == "dense":
+            n_out, n_in = self.graph.weight_shape(node)
+            return self.dense_window(self.names[node.name], n_in, n_out)
+        source, result = self.graph.shapes[node.inputs[0]], self.graph.shapes[node.name]
+        numbers = (*source, *result, *_moving(node.moving))
+        return self.struct("et_window", f"{self.names[node.name]}_window", WINDOW_BYTES, numbers)
+
+    def dense_window(self, name: str, n_in: int, n_out: int) -> str:
+        """Declare the sizes of a dense layer, and return a pointer to them."""
+        numbers = (1, 1, n_in, 1, 1, n_out, *_moving(Window((1, 1), (1, 1), (0, 0, 0, 0))))
+        return self.struct("et_window", f"{name}_window", WINDOW_BYTES, numbers)
+
+    def kernel(self, node: Node) -> str:
+        """Return what the kernels call a layer with weights."""
+        if node.op == "dense":
+            return "dense"
+        groups, n_in = node.moving.groups, self.graph.shapes[node.inputs[0]][-1]
+        return "depthwise" if 1 < groups == n_in == node.n_out else "conv2d"
+
+    def start(self, node: Node) -> str:
+        """Declare what the accumulators of a frozen layer begin with."""
+        w, b = self.model.params[node.name]
+        sums = w.reshape(len(w), -1).sum(axis=1, dtype=np.int64)
+        start = (b - self._zero_point(node) * sums).astype(np.int32)
+        return self.constant(f"{self.names[node.name]}_start", start)
+
+    def _zero_point(self, node: Node) -> int:
+        return self.model.scheme.activations[node.inputs[0]].zero_point
+
+    def layer(self, node: Node) -> str:
+        """Declare a layer with weights, and return a pointer to it."""
+        name, zero_point = self.names[node.name], self._zero_point(node)
+        bias = f"{name}_b" if node.name in self.trained else self.start(node)
+        fields = (f"{name}_w", bias, self.output(node), self.window(node), zero_point)
+        return self.struct("et_layer", f"{name}_layer", LAYER_BYTES, fields)
 
     def output(self, node: Node) -> str:
         """Declare how a node's accumulators become int8, and return a pointer to it."""
         name = f"{self.names[node.name]}_output"
-        if name not in self.declared:
-            self.declared[name] = OUTPUT_BYTES
-            multiplier, shift = self.model.scheme.requantize[node.name]
-            zero_point = self.model.scheme.activations[node.name].zero_point
-            limits = self.model.scheme.output_limits[node.name]
-            m = self.constant(f"{name}_multiplier", multiplier)
-            s = self.constant(f"{name}_shift", shift.astype(np.int8))
-            self.declarations.append(
-                f"static const et_output {name} = {{{m}, {s}, {_list((zero_point, *limits))}}};"
-            )
-        return f"&{name}"
+        multiplier, shift = self.model.scheme.requantize[node.name]
+        zero_point = self.model.scheme.activations[node.name].zero_point
+        limits = self.model.scheme.output_limits[node.name]
+        m = self.constant(f"{name}_multiplier", multiplier)
+        s = self.constant(f"{name}_shift", shift.astype(np.int8))
+        return self.struct("et_output", name, OUTPUT_BYTES, (m, s, zero_point, *limits))
 
 
 def head_name(number: int) -> str:
@@ -124,8 +155,8 @@ def _moving(window: Window) -> tuple[int, ...]:
     return (*window.kernel, *window.stride, top, left, window.groups)
 
 
-def _list(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
+def _list(fields: Iterable[object]) -> str:
+    return ", ".join(map(str, fields))
 
 
 def _rows(values: NDArray[Any]) -> list[str]:

@@ -63,22 +63,22 @@ ET_ALONE int32_t multiply(const uint32_t *filter, const uint32_t *pair, int32_t 
                           int32_t columns, const et_scaling *scaling, int8_t *y, int32_t pitch,
                           int32_t peak) {
     const et_factor factor = et_factor_of(scaling);
-    int8_t *next = y + pitch;
-    for (const int8_t *end = y + columns; y != end; y += 2, next += 2, filter += length) {
+    for (const int8_t *end = y + columns; y != end; filter += length) {
         const et_sums4 sums = et_tile(filter, pair, length, (et_sums4){0, 0, 0, 0});
         const int32_t p = et_rescale_dsp(sums.p, factor), q = et_rescale_dsp(sums.q, factor);
         const int32_t u = et_rescale_dsp(sums.u, factor), s = et_rescale_dsp(sums.v, factor);
         if (__builtin_expect((et_about(p) | et_about(q) | et_about(u) | et_about(s)) >= peak, 0))
             peak = et_peak(et_peak(et_peak(et_peak(peak, p), q), u), s);
-        y[0] = et_saturate_dsp(p);
-        y[1] = et_saturate_dsp(u);
-        next[0] = et_saturate_dsp(q);
-        next[1] = et_saturate_dsp(s);
+        y[pitch] = et_saturate_dsp(q);
+        *y++ = et_saturate_dsp(p);
         ET_HIDE(y);
+        y[pitch] = et_saturate_dsp(s);
+        *y++ = et_saturate_dsp(u);
     }
     return peak;
 }
 
+ET_COLD
 int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                              const et_scaling *scaling, int8_t *out, const et_window *window,
                              void *scratch) {
@@ -88,12 +88,8 @@ int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ra
     const int32_t most = ET_ERROR_COLUMNS(taps * v->n_out);
     uint32_t *pair = scratch, *filters = pair + k.length;
     int32_t peak = 0;
-    if (scratch == NULL || v->stride_down != 1 || v->stride_right != 1 || v->n_in % 4 != 0 ||
-        !et_error_fits(scaling))
-        return -1;
-    if (v->groups != 1)
-        return et_depthwise_error_fast(e, w, ratio, scaling, out, v, scratch);
-    if (v->n_out % 4 != 0 || pixels < 2)
+    if (scratch == NULL || v->groups != 1 || v->stride_down != 1 || v->stride_right != 1 ||
+        v->n_in % 4 != 0 || v->n_out % 4 != 0 || pixels < 2 || !et_error_fits(scaling))
         return -1;
     __builtin_memset(pair, 0, (size_t)k.length * sizeof *pair);
     for (int32_t first = 0; first < v->n_in; first += most) {

@@ -8,8 +8,8 @@
 enum { WEIGHTS = ET_LEARN_WEIGHTS, PIXELS = ET_LEARN_PIXELS };
 
 /* Find what a tap reads at some pixels of a batch of results; NULL outside the image. */
-static void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first, int32_t count,
-                    const int8_t **found) {
+ET_ALONE void look_up(const et_window *v, const int8_t *x, int32_t tap, int32_t first,
+                      int32_t count, const int8_t **found) {
     const int32_t i = tap / v->kernel_width - v->top, j = tap % v->kernel_width - v->left;
     const int32_t image = v->height * v->width * v->n_in, step = v->stride_right * v->n_in;
     int32_t line = first / v->out_width, q = first % v->out_width;
@@ -44,7 +44,7 @@ ET_ALONE void pack_words(const int8_t *const *places, int32_t length, int32_t ch
 }
 
 /* One channel, as one vector of a pair. */
-static void pack_bytes(const int8_t *const *places, int32_t length, int32_t channel,
+ET_ALONE void pack_bytes(const int8_t *const *places, int32_t length, int32_t channel,
                        int32_t zero_point, int16_t *to) {
     for (int32_t k = 0; k < length; k += 4, to += 8)
         for (int32_t i = 0; i < 4; i++) {
@@ -53,19 +53,20 @@ static void pack_bytes(const int8_t *const *places, int32_t length, int32_t chan
         }
 }
 
-/* What some weights of a channel, from one on, multiplied at some pixels. */
+/* What some weights of a channel, from one on, multiplied at some pixels; `known` tells for which
+ * tap and pixels the places are known. */
+ET_COLD
 static void pack_values(const et_window *v, const int8_t *x, int32_t zero_point, int32_t weight,
                         int32_t weights, int32_t first, int32_t count, const int8_t **places,
-                        uint32_t *to) {
-    const int32_t length = et_padded(count);
-    int32_t known = -1;
+                        int32_t *known, uint32_t *to) {
+    const int32_t length = et_padded(count), taps = v->kernel_height * v->kernel_width;
     for (int32_t i = count; i < length; i++)
         places[i] = NULL;
     for (int32_t i = 0; i < weights;) {
         const int32_t tap = (weight + i) / v->n_in, channel = (weight + i) % v->n_in;
-        if (tap != known)
+        if (*known != first * taps + tap)
             look_up(v, x, tap, first, count, places);
-        known = tap;
+        *known = first * taps + tap;
         if (v->n_in % 4 == 0) {
             pack_words(places, length, channel, zero_point, to + i / 2 * length);
             i += 4;
@@ -111,6 +112,7 @@ ET_ALONE void multiply(const uint32_t *errors, const uint32_t *values, int32_t l
     }
 }
 
+ET_COLD
 int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                              const et_weights *weights, const et_rates *rates, int32_t batch,
                              const et_window *window, void *scratch) {
@@ -120,16 +122,14 @@ int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_po
     const int32_t most = et_min(et_padded(pixels), PIXELS);
     uint32_t *values = scratch, *errors = values + most * WEIGHTS / 2;
     const int8_t **places = (const int8_t **)(void *)(errors + 2 * most);
-    int32_t *sums = (int32_t *)(void *)(places + most), saturated = 0;
-    if (scratch != NULL && v->groups != 1)
-        return et_depthwise_learn_fast(x, e, x_zero_point, weights, rates, batch, v, scratch);
-    if (scratch == NULL || v->n_out % 4 != 0 || pixels < 4)
+    int32_t *sums = (int32_t *)(void *)(places + most), saturated = 0, known = -1;
+    if (scratch == NULL || v->groups != 1 || v->n_out % 4 != 0 || pixels < 4)
         return -1;
     for (int32_t weight = 0; weight < n; weight += WEIGHTS) {
         const int32_t some = et_min(WEIGHTS, n - weight);
         for (int32_t first = 0; first < pixels; first += PIXELS) {
             const int32_t count = et_min(PIXELS, pixels - first), last = first + count == pixels;
-            pack_values(v, x, x_zero_point, weight, some, first, count, places, values);
+            pack_values(v, x, x_zero_point, weight, some, first, count, places, &known, values);
             for (int32_t o = 0; o < v->n_out; o += 4) {
                 int32_t *rows = sums + (once ? 0 : o * WEIGHTS);
                 pack_errors(e + first * v->n_out + o, v->n_out, count, errors);
@@ -137,8 +137,8 @@ int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_po
                 multiply(errors + et_padded(count), values, et_padded(count), some, first == 0,
                          rows + 2 * WEIGHTS);
                 for (int32_t i = o; last && i < o + 4; i++, rows += WEIGHTS)
-                    saturated += et_update_part(weights, rows, et_rate(rates, i, 32),
-                                              (uint32_t)(i * n + weight), some);
+                    saturated += weights->update(weights, rows, et_rate(rates, i, 32),
+                                                 (uint32_t)(i * n + weight), some);
             }
         }
     }

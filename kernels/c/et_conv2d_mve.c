@@ -238,10 +238,8 @@ static void image_of_four(const int8_t *x, const int8_t *w, const int32_t *start
 int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                    const et_output *output, int8_t *y, const et_window *window, void *scratch) {
     const et_window *v = window;
-    if (scratch == NULL || !et_fits_mve(output, v->n_out))
+    if (scratch == NULL || v->groups != 1 || !et_fits_mve(output, v->n_out))
         return 0;
-    if (v->groups != 1)
-        return et_depthwise_fast(x, w, start, x_zero_point, output, y, v, scratch);
     const int32_t n = v->kernel_height * v->kernel_width * v->n_in;
     const int32_t pixels = v->out_height * v->out_width;
     const int32_t columns = (v->out_width - 1) * v->stride_right + v->kernel_width;

@@ -65,6 +65,25 @@ void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, i
     }
 }
 
+int et_fits_dsp(const et_output *output, int32_t channels) {
+    const int8_t *shift = output->shift, *end = shift + channels;
+    uint32_t signs = 0x80808080u;
+    for (; end - shift >= 4; shift += 4)
+        signs &= et_load4(shift);
+    int32_t sign = -1;
+    while (shift != end)
+        sign &= *shift++;
+    return signs == 0x80808080u && sign < 0;
+}
+
+void et_activate(const et_output *output, int8_t *y, int32_t n) {
+    const int32_t low = output->low, high = output->high;
+    if (low == INT8_MIN && high == INT8_MAX)
+        return;
+    for (int8_t *end = y + n; y != end; y++)
+        *y = (int8_t)et_clip(*y, low, high);
+}
+
 int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch) {
     uint32_t *wide = scratch;

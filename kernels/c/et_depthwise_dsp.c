@@ -168,8 +168,8 @@ static void four_channels(const strip *s, const int8_t *x, const int8_t *w, cons
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch) {
     const et_window *v = window;
-    if (v->groups != v->n_in || v->n_in != v->n_out || v->n_in < CHANNELS || v->out_width < 2 ||
-        v->kernel_height != KERNEL || v->kernel_width != KERNEL || v->stride_down > 2 ||
+    if (scratch == NULL || v->groups != v->n_in || v->n_in != v->n_out || v->n_in < CHANNELS ||
+        v->out_width < 2 || !et_fits_dsp(output, v->n_out) || v->kernel_height != KERNEL || v->kernel_width != KERNEL || v->stride_down > 2 ||
         v->stride_right != v->stride_down)
         return 0;
     const strip s = {v, scratch, (v->out_width + 1) / 2 * 2 * v->stride_right + 2, x_zero_point};

@@ -7,6 +7,7 @@
  * left or right of the image, so that with stride 1 it is a sum over one long vector. */
 enum { CHANNELS = 4, WIDTH = 3, ROWS_MAX = 5 };
 
+ET_COLD
 static int fits(const et_window *v) {
     return v->groups == v->n_in && v->n_in == v->n_out && v->n_in % CHANNELS == 0 &&
            v->kernel_width == WIDTH && v->kernel_height <= ROWS_MAX && v->stride_down == 1 &&
@@ -95,9 +96,10 @@ ET_ALONE void correlate(const int16_t *e, const int16_t *x, int32_t n, int32_t s
     sums[2] = c;
 }
 
-/* sums[channel][tap] += what one image says. */
+/* sums[channel][tap of the kernel] += what one image says. */
+ET_COLD
 static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int32_t zero_point,
-                      int32_t channel, int16_t *scratch, int32_t sums[CHANNELS][ROWS_MAX * WIDTH]) {
+                      int32_t channel, int16_t *scratch, int32_t *sums) {
     const int32_t pitch = pitch_of(v), rows = ET_STRIP_ROWS(v->out_height, pitch);
     const int32_t n = (rows * pitch + 7) / 8 * 8, deep = rows + v->kernel_height - 1;
     const sheet errors = {v->out_height, v->out_width, v->n_out, 0, rows, pitch, n};
@@ -113,28 +115,29 @@ static void one_image(const et_window *v, const int8_t *x, const int8_t *e, int3
         for (int32_t c = 0; c < CHANNELS; c++)
             for (int32_t i = 0; i < v->kernel_height; i++)
                 correlate(e_planes + c * n, x_planes + c * values.size + i * pitch, n,
-                          sums[c] + i * WIDTH);
+                          sums + (c * v->kernel_height + i) * WIDTH);
     }
 }
 
+ET_COLD
 int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                                 const et_weights *weights, const et_rates *rates, int32_t batch,
                                 const et_window *window, void *scratch) {
     const et_window *v = window;
     const int32_t taps = v->kernel_height * WIDTH;
     int32_t saturated = 0;
-    if (!fits(v))
+    if (scratch == NULL || !fits(v))
         return -1;
     for (int32_t o = 0; o < v->n_out; o += CHANNELS) {
-        int32_t sums[CHANNELS][ROWS_MAX * WIDTH];
-        __builtin_memset(sums, 0, sizeof sums);
+        int32_t sums[CHANNELS * ROWS_MAX * WIDTH];
+        __builtin_memset(sums, 0, (size_t)(CHANNELS * taps) * sizeof *sums);
         for (int32_t n = 0; n < batch; n++)
             one_image(v, x + n * v->height * v->width * v->n_in + o,
-                      e + n * v->out_height * v->out_width * v->n_out + o, x_zero_point, o + n, scratch,
-                      sums);
+                      e + n * v->out_height * v->out_width * v->n_out + o, x_zero_point, o + n,
+                      scratch, sums);
         for (int32_t c = 0; c < CHANNELS; c++)
-            saturated += et_update_part(weights, sums[c], et_rate(rates, o + c, 32),
-                                      (uint32_t)((o + c) * taps), taps);
+            saturated += weights->update(weights, sums + c * taps, et_rate(rates, o + c, 32),
+                                         (uint32_t)((o + c) * taps), taps);
     }
     return saturated;
 }
@@ -197,6 +200,7 @@ ET_ALONE int32_t finish(const int32_t *acc, int32_t pitch, int32_t rows, const e
 }
 
 /* The weights of a channel: its last is met first. */
+ET_COLD
 static void turn(const int8_t *w, int32_t height, int32_t factor, taps3 *weights) {
     for (w += height * WIDTH; height > 0; height--, weights++, w -= WIDTH) {
         weights->pair = et_pkhbt((uint32_t)(w[-1] * factor), (uint32_t)(w[-2] * factor));
@@ -204,6 +208,7 @@ static void turn(const int8_t *w, int32_t height, int32_t factor, taps3 *weights
     }
 }
 
+ET_COLD
 int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                                 const et_scaling *scaling, int8_t *out, const et_window *window,
                                 void *scratch) {
@@ -217,7 +222,7 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
                           size_of(deep, pitch)};
     int32_t *acc = scratch, peak = 0;
     int16_t *planes = (int16_t *)(void *)(acc + n);
-    if (!fits(v))
+    if (scratch == NULL || !fits(v) || !et_error_fits(scaling))
         return -1;
     for (int32_t o = 0; o < v->n_out; o += CHANNELS)
         for (int32_t first = 0; first < v->height; first += most) {

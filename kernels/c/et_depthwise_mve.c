@@ -168,7 +168,8 @@ static void eight_channels(const strip *s, const int8_t *x, const int8_t *w, con
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch) {
     const et_window *v = window;
-    if (v->groups != v->n_in || v->n_in != v->n_out)
+    if (scratch == NULL || v->groups != v->n_in || v->n_in != v->n_out ||
+        !et_fits_mve(output, v->n_out))
         return 0;
     if (v->n_in < CHANNELS || v->kernel_height != KERNEL || v->kernel_width != KERNEL ||
         v->stride_down > 2 || v->stride_right != v->stride_down) {

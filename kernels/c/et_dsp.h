@@ -13,6 +13,10 @@
 
 #define ET_INLINE static inline __attribute__((always_inline))
 
+/* An inner loop is a function of its own, so that nothing else asks for registers, and what is
+ * around it can be ET_COLD. */
+#define ET_ALONE static __attribute__((noinline, hot))
+
 /* Four bytes, or two numbers of 16 bits, as one word. */
 typedef uint32_t __attribute__((may_alias)) et_word;
 
@@ -137,31 +141,17 @@ ET_INLINE int8_t et_requantize_dsp(int32_t acc, int32_t multiplier, int32_t righ
 }
 
 /* Whether et_requantize_dsp holds for every channel: whether every shift is negative. */
-ET_INLINE int et_fits_dsp(const et_output *output, int32_t channels) {
-    const int8_t *shift = output->shift, *end = shift + channels;
-    uint32_t signs = 0x80808080u;
-    for (; end - shift >= 4; shift += 4)
-        signs &= et_load4(shift);
-    int32_t sign = -1;
-    while (shift != end)
-        sign &= *shift++;
-    return signs == 0x80808080u && sign < 0;
-}
+__attribute__((noinline)) int et_fits_dsp(const et_output *output, int32_t channels);
 
 /* Clip what was saturated to int8 to a narrower activation. */
-ET_INLINE void et_activate(const et_output *output, int8_t *y, int32_t n) {
-    if (output->low == INT8_MIN && output->high == INT8_MAX)
-        return;
-    for (int32_t i = 0; i < n; i++)
-        y[i] = (int8_t)et_clip(y[i], output->low, output->high);
-}
+__attribute__((noinline)) void et_activate(const et_output *output, int8_t *y, int32_t n);
 
 /* Convolutions of few weights a channel, at most ET_PAIRS_N: the weights are widened, two channels
  * side by side, some channels at a time. */
 enum { ET_PAIRS_N = 128 };
 
 /* Packs channels first .. first + channels - 1, an even number, of n weights each, with their
- * starts and scales: 32 * ceil(n / 8) + 24 bytes for two. */
+ * starts and scales: 32 * ceil(n / 8) + 32 bytes for two. */
 void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
                    const et_output *output, int32_t first, int32_t channels, int32_t n);
 

@@ -8,7 +8,19 @@
 
 enum { ET_ADD_SHIFT = 20 }; /* bits that a sum has more than its terms */
 
-/* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. */
+/* The nearest int8. */
+static inline int32_t et_clip_int8(int32_t value) {
+#if defined(ET_DSP)
+    int32_t d;
+    __asm__("ssat %0,#8,%1" : "=r"(d) : "r"(value) : "cc");
+    return d;
+#else
+    return et_clip(value, INT8_MIN, INT8_MAX);
+#endif
+}
+
+/* Weights first .. first + n - 1 of a tensor, all of one channel; the plain loop. Where w is NULL
+ * it only counts the steps that saturate: for a fast form that has seen that some do. */
 int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                       uint32_t first, int32_t n);
 
@@ -16,6 +28,8 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
 
 /* Marks plain loops, which only run where no fast form fits. */
 #define ET_SPARE ET_COLD
+enum { ET_IS_PLAIN = 0 };
+#define et_rescale_spare et_rescale_call
 
 /* All of et_start. */
 void et_start_fast(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out,
@@ -26,8 +40,6 @@ int et_dense_fast(const int8_t *x, const int8_t *w, const int32_t *start, const 
                   int8_t *y, int32_t batch, int32_t n_in, int32_t n_out, void *scratch);
 int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                    const et_output *output, int8_t *y, const et_window *window, void *scratch);
-
-/* The part of et_conv2d_fast for groups > 1. */
 int et_depthwise_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                       const et_output *output, int8_t *y, const et_window *window, void *scratch);
 
@@ -43,10 +55,6 @@ void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]);
 /* The largest under a window, of the first channels; returns of how many. */
 int32_t et_max_fast(const int8_t *x, int8_t *y, const et_window *v, const et_view *at);
 
-/* How many steps of these weights saturate: for a fast form that has seen that some do. */
-int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
-                           int32_t n);
-
 /* Updates the first weights of a row and returns how many. */
 int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                        uint32_t first, int32_t n, int32_t *saturated);
@@ -54,6 +62,8 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
 #else
 
 #define ET_SPARE
+enum { ET_IS_PLAIN = 1 };
+#define et_rescale_spare et_rescale
 
 static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_t sums[4]) {
     for (; n > 0; n--, x += pitch)
@@ -63,6 +73,8 @@ static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_
 
 #define et_dense_fast(x, w, start, output, y, batch, n_in, n_out, scratch) ((void)(scratch), 0)
 #define et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch) ((void)(scratch), 0)
+#define et_depthwise_fast(x, w, start, x_zero_point, output, y, window, scratch) \
+    ((void)(scratch), 0)
 #define et_requantize_fast(acc, output, y, rows, channels) 0
 #define et_add_fast(a, a_term, b, b_term, y, y_term, low, high, n) 0
 #define et_max_fast(x, y, v, at) 0

@@ -18,8 +18,9 @@ static int32_t total(const int8_t *a, int32_t n) {
 }
 
 static int8_t finish(const et_output *output, int32_t acc, int32_t channel) {
-    return et_requantize_one(acc, output->multiplier[channel], output->shift[channel],
-                             output->zero_point, output->low, output->high);
+    const int32_t scaled =
+        et_rescale_spare(acc, output->multiplier[channel], output->shift[channel]);
+    return et_place(scaled, output->zero_point, output->low, output->high);
 }
 
 void et_start(const int8_t *w, const int32_t *bias, int32_t x_zero_point, int32_t n_out, int32_t n,
@@ -100,7 +101,7 @@ static void convolve_image(const int8_t *x, const int8_t *w, const int32_t *star
     for (int32_t p = 0; p < v->out_height; p++)
         for (int32_t q = 0; q < v->out_width; q++) {
             const et_view at = et_look(v, p, q);
-            const int alone = part == 1 && et_whole(v, &at);
+            const int alone = ET_IS_PLAIN && part == 1 && et_whole(v, &at);
             const int8_t *corner = alone ? x + et_pixel(v, &at, 0, 0) * v->n_in : x, *filter = w;
             for (int32_t o = 0; o < v->n_out; o++, filter += taps * part) {
                 const int32_t group = v->groups == 1 ? 0 : o / together * part;
@@ -132,5 +133,16 @@ void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x
     const int32_t written = window->out_height * window->out_width * window->n_out;
     for (int32_t n = 0; n < batch; n++, x += read, y += written)
         if (!et_conv2d_fast(x, w, start, x_zero_point, output, y, window, scratch))
+            convolve_image(x, w, start, x_zero_point, output, NULL, y, window);
+}
+
+ET_SPARE
+void et_depthwise(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                  const et_output *output, int8_t *y, int32_t batch, const et_window *window,
+                  void *scratch) {
+    const int32_t read = window->height * window->width * window->n_in;
+    const int32_t written = window->out_height * window->out_width * window->n_out;
+    for (int32_t n = 0; n < batch; n++, x += read, y += written)
+        if (!et_depthwise_fast(x, w, start, x_zero_point, output, y, window, scratch))
             convolve_image(x, w, start, x_zero_point, output, NULL, y, window);
 }

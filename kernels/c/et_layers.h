@@ -6,6 +6,8 @@
  *
  * A fast form (Arm DSP, Helium) needs scratch memory: ET_..._SCRATCH bytes, aligned to 8 bytes,
  * free between calls. Without (NULL) the plain loops run; the results are the same bits.
+ *
+ * Stack of a call at most: 240 bytes on a Cortex-M0, 464 on an M4, 768 on an M55 (gcc, -O2).
  */
 #ifndef ET_LAYERS_H
 #define ET_LAYERS_H
@@ -40,9 +42,9 @@
 #define ET_PAIRS_CHANNELS(n, n_out) \
     ((n_out) < ((n) > 64 ? 16 : 32) ? (n_out) : (n) > 64 ? 16 : 32)
 #define ET_CONV2D_SCRATCH(n, n_out, rows)                                    \
-    ((n) > 128 ? ((n) + 3) / 4 * 36                                          \
-               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 40) +   \
-                     12 * ET_PAIRS_CHANNELS(n, n_out))
+    ((n) > 128 ? ((n) + 3) / 4 * 40                                          \
+               : ((n) + 7) / 8 * (16 * ET_PAIRS_CHANNELS(n, n_out) + 48) +   \
+                     16 * ET_PAIRS_CHANNELS(n, n_out))
 #define ET_DEPTHWISE_SCRATCH(out_width, stride) (32 * (((out_width) + 3) / 4 * 4 * (stride) + 2))
 #else
 #define ET_DENSE_SCRATCH(n_in) 0
@@ -122,12 +124,20 @@ void et_conv2d_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32
 /* y = requantize(acc) of et_conv2d_acc.
  *
  * y        int8 [batch][out_height][out_width][n_out]   out; must not overlap x
- * scratch  ET_CONV2D_SCRATCH or, with groups == n_in == n_out, ET_DEPTHWISE_SCRATCH bytes, or NULL
+ * scratch  ET_CONV2D_SCRATCH bytes, or NULL: without a fast form for several groups
  * others   as et_conv2d_acc
  */
 void et_conv2d(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
                const et_output *output, int8_t *y, int32_t batch, const et_window *window,
                void *scratch);
+
+/* The same with a group a channel: groups == n_in == n_out.
+ *
+ * scratch  ET_DEPTHWISE_SCRATCH bytes, or NULL
+ */
+void et_depthwise(const int8_t *x, const int8_t *w, const int32_t *start, int32_t x_zero_point,
+                  const et_output *output, int8_t *y, int32_t batch, const et_window *window,
+                  void *scratch);
 
 /* y = requantize(acc): for layers whose accumulators are needed in between.
  *

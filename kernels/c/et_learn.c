@@ -51,7 +51,7 @@ int32_t et_rate(const et_rates *rates, int32_t o, int32_t fraction) {
     else if (bits >= 0)
         scaled = value << bits;
     else
-        scaled = (value + ((int64_t)1 << et_min(-bits - 1, 61))) >> et_min(-bits, 62);
+        scaled = ((value >> et_min(-bits - 1, 61)) + 1) >> 1;
     if (rates->batch > 1)
         scaled /= rates->batch;
     return (int32_t)(scaled < INT32_MAX ? scaled : INT32_MAX);
@@ -134,6 +134,23 @@ int32_t et_conv2d_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
     }
     return peak;
 }
+
+ET_SPARE_STEP
+int32_t et_depthwise_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
+                           const et_scaling *scaling, int32_t *sums, int8_t *out, int32_t batch,
+                           const et_window *window, void *scratch) {
+    const int32_t size = window->height * window->width * window->n_in;
+    const int32_t read = window->out_height * window->out_width * window->n_out;
+    int32_t peak = 0;
+    for (int32_t n = 0; n < batch; n++, e += read, out += size) {
+        int32_t found = et_depthwise_error_fast(e, w, ratio, scaling, out, window, scratch);
+        if (found < 0)
+            found = image_error(e, w, ratio, scaling, sums, out, window);
+        peak = et_max(peak, found);
+    }
+    return peak;
+}
+
 int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                        const et_weights *weights, const et_rates *rates, int32_t *sums,
                        int32_t batch, int32_t n_in, int32_t n_out) {
@@ -146,7 +163,8 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
             for (int32_t i = 0; factor != 0 && i < n_in; i++)
                 sums[i] += factor * (row[i] - x_zero_point);
         }
-        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n_in), n_in);
+        const int32_t rate = et_rate(rates, o, 32);
+        saturated += weights->update(weights, sums, rate, (uint32_t)(o * n_in), n_in);
     }
     return saturated;
 }
@@ -172,22 +190,41 @@ static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point,
             }
 }
 
+/* What et_conv2d_learn does without scratch memory. */
+ET_SPARE_STEP
+static int32_t learn_by_channel(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                                const et_weights *weights, const et_rates *rates, int32_t *sums,
+                                int32_t batch, const et_window *v) {
+    const int32_t size = v->kernel_height * v->kernel_width * (v->n_in / v->groups);
+    int32_t saturated = 0;
+    for (int32_t o = 0; o < v->n_out; o++) {
+        const int32_t rate = et_rate(rates, o, 32);
+        one_gradient(x, e, x_zero_point, sums, batch, o, v);
+        saturated += weights->update(weights, sums, rate, (uint32_t)(o * size), size);
+    }
+    return saturated;
+}
+
 ET_SPARE_STEP
 int32_t et_conv2d_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                         const et_weights *weights, const et_rates *rates, int32_t *sums,
                         int32_t batch, const et_window *window, void *scratch) {
-    const et_window *v = window;
-    const int32_t size = v->kernel_height * v->kernel_width * (v->n_in / v->groups);
-    int32_t saturated =
-        et_conv2d_learn_fast(x, e, x_zero_point, weights, rates, batch, v, scratch);
-    if (saturated >= 0)
-        return saturated;
-    saturated = 0;
-    for (int32_t o = 0; o < v->n_out; o++) {
-        one_gradient(x, e, x_zero_point, sums, batch, o, v);
-        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * size), size);
-    }
-    return saturated;
+    const int32_t saturated =
+        et_conv2d_learn_fast(x, e, x_zero_point, weights, rates, batch, window, scratch);
+    return saturated >= 0
+               ? saturated
+               : learn_by_channel(x, e, x_zero_point, weights, rates, sums, batch, window);
+}
+
+ET_SPARE_STEP
+int32_t et_depthwise_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
+                           const et_weights *weights, const et_rates *rates, int32_t *sums,
+                           int32_t batch, const et_window *window, void *scratch) {
+    const int32_t saturated =
+        et_depthwise_learn_fast(x, e, x_zero_point, weights, rates, batch, window, scratch);
+    return saturated >= 0
+               ? saturated
+               : learn_by_channel(x, e, x_zero_point, weights, rates, sums, batch, window);
 }
 
 ET_SPARE_STEP
@@ -199,8 +236,7 @@ void et_bias_learn(const int8_t *e, int32_t *b, const et_rates *rates, int32_t l
         for (int32_t r = 0; found == 0 && r < rows; r++)
             sums[0] += e[r * n_out + o];
         for (int32_t i = 0; i < et_max(found, 1); i++, o++) {
-            const int32_t multiplier = et_rate(rates, o, 16);
-            et_update_bias(b + o, sums + i, &multiplier, limit, 1);
+            b[o] = et_step_bias(b[o], sums[i], et_rate(rates, o, 16), limit);
         }
     }
 }

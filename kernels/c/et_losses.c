@@ -9,7 +9,7 @@ void et_logits_q10(const int32_t *acc, const int32_t *multiplier, const int8_t *
                    int32_t *logits, int32_t batch, int32_t classes) {
     for (int32_t n = 0; n < batch; n++)
         for (int32_t c = 0; c < classes; c++) {
-            const int32_t scaled = et_rescale(*acc++, multiplier[c], shift[c]);
+            const int32_t scaled = et_rescale_call(*acc++, multiplier[c], shift[c]);
             *logits++ = et_clip(scaled, -LOGIT_MAX, LOGIT_MAX);
         }
 }

@@ -24,8 +24,8 @@ ET_INLINE void pack(uint32_t *to, const int8_t *w, int32_t n) {
 void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
                    const et_output *output, int32_t first, int32_t channels, int32_t n) {
     for (int32_t o = first; o < first + channels; o += 2) {
-        *pairs++ = (uint32_t)start[o];
-        *pairs++ = (uint32_t)start[o + 1];
+        for (int32_t i = 0; i < 4; i++)
+            *pairs++ = (uint32_t)start[o + i % 2];
         for (int32_t i = 0; i < (n + 7) / 8 * 8; i += 4, pairs += 4) {
             pack(pairs, w + o * n + i, n - i);
             pack(pairs + 2, w + (o + 1) * n + i, n - i);
@@ -45,15 +45,15 @@ void et_pack_pairs(uint32_t *pairs, const int8_t *w, const int32_t *start,
 
 void et_run_pairs(const uint32_t *pairs, const uint32_t *pixels, int32_t zero_point, int8_t *y,
                   int32_t channels, int32_t n, int32_t pitch) {
-    const uint32_t *w = pairs, *end = pixels + (n + 7) / 8 * 8;
-    const uint32_t odd = (uint32_t)(n + 7) / 8 % 2;
-    for (const int8_t *last = y + channels; y != last; y++) {
+    const uint32_t eights = (uint32_t)(n + 7) / 8, odd = eights % 2;
+    const uint32_t *w = pairs, *end = pixels + eights * 8;
+    for (const int8_t *last = y + channels; y != last;) {
         int32_t a, b, c, d;
         const uint32_t *x = pixels;
         uint32_t u = odd, v;
         /* sixteen taps a turn; an odd number of eight begins in the middle */
-        __asm__ volatile("ldrd %[a],%[b],[%[w]],#8\n\tmov %[c],%[a]\n\t"
-                         "mov %[d],%[b]\n\tcmp %[u],#0\n\tbne 2f\n"
+        __asm__ volatile("ldrd %[a],%[b],[%[w]],#8\n\tldrd %[c],%[d],[%[w]],#8\n\t"
+                         "cmp %[u],#0\n\tbne 2f\n"
                          "1:\n\t" TAPS4 TAPS4 "2:\n\t" TAPS4 TAPS4 "cmp %[x],%[end]\n\tbne 1b"
                          : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "+r"(x),
                            [w] "+r"(w), [u] "+r"(u), [v] "=&r"(v)
@@ -61,14 +61,12 @@ void et_run_pairs(const uint32_t *pairs, const uint32_t *pixels, int32_t zero_po
                          : "r3", "r4", "r5", "r6", "cc", "memory");
         __asm__ volatile("ldmia %[w]!,{r3-r6}\n\t" SCALE("a", "r3", "r4") SCALE("c", "r3", "r4")
                              SCALE("b", "r5", "r6") SCALE("d", "r5", "r6")
-                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [w] "+r"(w)
-                         : [zero] "r"(zero_point)
-                         : "r3", "r4", "r5", "r6", "cc");
-        y[0] = (int8_t)a;
-        y[pitch] = (int8_t)c;
-        y++;
-        y[0] = (int8_t)b;
-        y[pitch] = (int8_t)d;
+                         "strb %[c],[%[y],%[pitch]]\n\tstrb %[a],[%[y]],#1\n\t"
+                         "strb %[d],[%[y],%[pitch]]\n\tstrb %[b],[%[y]],#1"
+                         : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [w] "+r"(w),
+                           [y] "+r"(y)
+                         : [zero] "r"(zero_point), [pitch] "r"(pitch)
+                         : "r3", "r4", "r5", "r6", "cc", "memory");
     }
 }
 

@@ -129,8 +129,19 @@ int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *s
         int32_t bias = add_row(1, slopes[0], key_of(signs, 0), counter, sums, n);
         for (int32_t q = 1; q < queries; q++)
             bias += add_row(0, slopes[q], key_of(signs, q), counter, sums, n);
-        saturated += et_update_part(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n), n);
-        et_update_bias(b + o, &bias, &of_bias, limit, 1);
+        saturated += weights->update(weights, sums, et_rate(rates, o, 32), (uint32_t)(o * n), n);
+        b[o] = et_step_bias(b[o], bias, of_bias, limit);
     }
     return saturated;
+}
+
+ET_COLD
+int32_t et_signs_step(const et_learner *learner, const et_lesson *lesson, const int32_t *slopes,
+                      int32_t queries, uint32_t first_query, int32_t exponent, int32_t *sums) {
+    const et_window *v = learner->layer->window;
+    const et_step step = et_step_of(learner, lesson, exponent);
+    const et_signs signs = {lesson->seed, first_query, learner->tensor};
+    return et_signs_learn(slopes, queries, &signs, &step.weights, learner->b, &step.rates,
+                          &step.bias_rates, learner->bias_limit, sums, v->n_out,
+                          v->kernel_height * v->kernel_width * (v->n_in / v->groups));
 }

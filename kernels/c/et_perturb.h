@@ -2,11 +2,14 @@
  *
  * The signs of a tensor are those of et_random_signs under the key of (seed, query, tensor); they
  * are drawn again wherever they are needed and never stored. `query` counts all queries of a run.
+ *
+ * Stack of a call at most: 336 bytes on a Cortex-M0, 304 on an M4, 320 on an M55 (gcc, -O2),
+ * and where weights learn that of their update in et_updates.h.
  */
 #ifndef ET_PERTURB_H
 #define ET_PERTURB_H
 
-#include "et_learn.h"
+#include "et_steps.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -67,6 +70,10 @@ int32_t et_signs_learn(const int32_t *slopes, int32_t queries, const et_signs *s
                        const et_weights *weights, int32_t *b, const et_rates *rates,
                        const et_rates *bias_rates, int32_t limit, int32_t *sums, int32_t n_out,
                        int32_t n);
+
+/* The same of a layer, from an exponent of the slopes; first_query is the number of the first. */
+int32_t et_signs_step(const et_learner *learner, const et_lesson *lesson, const int32_t *slopes,
+                      int32_t queries, uint32_t first_query, int32_t exponent, int32_t *sums);
 
 #ifdef __cplusplus
 }

@@ -81,14 +81,15 @@ void et_global_average_pool(const int8_t *x, int32_t x_zero_point, int32_t multi
             int32_t sums[4] = {0, 0, 0, 0};
             add_rows(x + c, 1, 0, pixels, channels, channels - c, sums);
             for (int32_t i = 0; i < et_min(4, channels - c); i++)
-                *y++ = et_requantize_one(sums[i] - pixels * x_zero_point, multiplier, shift,
-                                         y_zero_point, INT8_MIN, INT8_MAX);
+                *y++ = et_place(
+                    et_rescale_spare(sums[i] - pixels * x_zero_point, multiplier, shift),
+                    y_zero_point, INT8_MIN, INT8_MAX);
         }
 }
 
 static int32_t widened(int8_t x, et_term term) {
     const int32_t above = (x - term.zero_point) * (1 << ET_ADD_SHIFT);
-    return et_rescale(above, term.multiplier, term.shift);
+    return et_rescale_spare(above, term.multiplier, term.shift);
 }
 
 ET_SPARE
@@ -97,8 +98,9 @@ void et_add(const int8_t *a, et_term a_term, const int8_t *b, et_term b_term, in
     if (et_add_fast(a, a_term, b, b_term, y, y_term, low, high, n))
         return;
     for (int32_t i = 0; i < n; i++)
-        y[i] = et_requantize_one(widened(a[i], a_term) + widened(b[i], b_term), y_term.multiplier,
-                                 y_term.shift, y_term.zero_point, low, high);
+        y[i] = et_place(et_rescale_spare(widened(a[i], a_term) + widened(b[i], b_term),
+                                         y_term.multiplier, y_term.shift),
+                        y_term.zero_point, low, high);
 }
 
 void et_look_up(const int8_t *x, const int8_t table[256], int8_t *y, int32_t n) {

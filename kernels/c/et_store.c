@@ -36,18 +36,15 @@ typedef struct {
 
 static const char mark[8] = {'e', 't', '_', 's', 'a', 'v', 'e', 'd'};
 
-ET_COLD
-static uint32_t least(uint32_t a, uint32_t b) {
+ET_COLD static uint32_t least(uint32_t a, uint32_t b) {
     return a < b ? a : b;
 }
 
-ET_COLD
-static uint32_t mark_address(const et_flash *flash, uint32_t slot) {
+ET_COLD static uint32_t mark_address(const et_flash *flash, uint32_t slot) {
     return flash->slots[slot] + flash->slot_size - ET_STORE_MARK(flash->write_size);
 }
 
-ET_COLD
-static int has_good_shape(const et_flash *flash) {
+ET_COLD static int has_good_shape(const et_flash *flash) {
     const uint32_t unit = flash->write_size, page = flash->page_size, size = flash->slot_size;
     const uint32_t low = least(flash->slots[0], flash->slots[1]);
     const uint32_t high = flash->slots[0] ^ flash->slots[1] ^ low;
@@ -59,9 +56,8 @@ static int has_good_shape(const et_flash *flash) {
 }
 
 /* Check what comes from outside; fill what the headers of these parts have in common. */
-ET_COLD
-static et_store_status describe(const et_flash *flash, const et_part *parts, uint32_t count,
-                                uint32_t model_id, et_header *common) {
+ET_COLD static et_store_status describe(const et_flash *flash, const et_part *parts, uint32_t count,
+                                        uint32_t model_id, et_header *common) {
     if (flash == NULL || flash->read == NULL || flash->write == NULL || flash->erase == NULL)
         return ET_BAD_ARGUMENT;
     if (parts == NULL || count == 0 || !has_good_shape(flash))
@@ -86,9 +82,8 @@ static et_store_status describe(const et_flash *flash, const et_part *parts, uin
 }
 
 /* CRC of a header and of the parts that lie behind it in a slot. Returns 0, or 1 if unreadable. */
-ET_COLD
-static int crc_in_flash(const et_flash *flash, uint32_t slot, const et_header *header,
-                        uint32_t *crc) {
+ET_COLD static int crc_in_flash(const et_flash *flash, uint32_t slot, const et_header *header,
+                                uint32_t *crc) {
     uint32_t address = flash->slots[slot] + (uint32_t)sizeof *header, left = header->size;
     et_buffer buffer;
     *crc = et_crc32(0, header, offsetof(et_header, crc));
@@ -104,9 +99,8 @@ static int crc_in_flash(const et_flash *flash, uint32_t slot, const et_header *h
 }
 
 /* What a load from one slot would return; its header. */
-ET_COLD
-static et_store_status inspect(const et_flash *flash, uint32_t slot, const et_header *common,
-                               et_header *header) {
+ET_COLD static et_store_status inspect(const et_flash *flash, uint32_t slot,
+                                       const et_header *common, et_header *header) {
     char found[sizeof mark];
     uint32_t crc;
     void *const context = flash->context;
@@ -133,15 +127,13 @@ static et_store_status inspect(const et_flash *flash, uint32_t slot, const et_he
     return ET_OK;
 }
 
-ET_COLD
-static void inspect_both(const et_flash *flash, const et_header *common, et_slots *slots) {
+ET_COLD static void inspect_both(const et_flash *flash, const et_header *common, et_slots *slots) {
     for (uint32_t slot = 0; slot < 2; slot++)
         slots->state[slot] = inspect(flash, slot, common, &slots->header[slot]);
 }
 
 /* The slot whose header is newer, 1 if there is none; numbers may wrap around. */
-ET_COLD
-static uint32_t newer(const et_slots *slots) {
+ET_COLD static uint32_t newer(const et_slots *slots) {
     const et_header *a = &slots->header[0], *b = &slots->header[1];
     if (a->magic == 0 || b->magic == 0)
         return a->magic == 0;
@@ -149,28 +141,24 @@ static uint32_t newer(const et_slots *slots) {
 }
 
 /* How much a slot deserves to be kept: one that cannot be read is the first to be erased. */
-ET_COLD
-static int32_t worth(et_store_status state) {
+ET_COLD static int32_t worth(et_store_status state) {
     return state == ET_OK ? 3 : state == ET_FOREIGN ? 2 : state != ET_FLASH_FAILED;
 }
 
 /* The slot that a load takes first and a save leaves alone. */
-ET_COLD
-static uint32_t better(const et_slots *slots) {
+ET_COLD static uint32_t better(const et_slots *slots) {
     const int32_t a = worth(slots->state[0]), b = worth(slots->state[1]);
     return a == b ? newer(slots) : b > a;
 }
 
 /* What a load returns: one whole record is enough, else the lower status tells more. */
-ET_COLD
-static et_store_status verdict(const et_slots *slots) {
+ET_COLD static et_store_status verdict(const et_slots *slots) {
     if (slots->state[0] == ET_OK || slots->state[1] == ET_OK)
         return ET_OK;
     return et_min(slots->state[0], slots->state[1]);
 }
 
-ET_COLD
-static int flush(et_writer *writer) {
+ET_COLD static int flush(et_writer *writer) {
     const et_flash *flash = writer->flash;
     const uint32_t unit = flash->write_size, size = (writer->used + unit - 1) / unit * unit;
     const uint32_t address = writer->address;
@@ -180,8 +168,7 @@ static int flush(et_writer *writer) {
     return size > 0 && flash->write(flash->context, address, writer->buffer.bytes, size) != 0;
 }
 
-ET_COLD
-static int put(et_writer *writer, const void *from, uint32_t size) {
+ET_COLD static int put(et_writer *writer, const void *from, uint32_t size) {
     const uint8_t *at = from;
     while (size > 0) {
         const uint32_t now = least(size, ET_STORE_BUFFER - writer->used);
@@ -196,8 +183,7 @@ static int put(et_writer *writer, const void *from, uint32_t size) {
 }
 
 /* Write the mark. */
-ET_COLD
-static int commit(const et_flash *flash, uint32_t slot) {
+ET_COLD static int commit(const et_flash *flash, uint32_t slot) {
     const uint32_t address = mark_address(flash, slot);
     et_writer writer = {.flash = flash, .address = address};
     char found[sizeof mark];
@@ -207,9 +193,8 @@ static int commit(const et_flash *flash, uint32_t slot) {
 }
 
 /* Put all but the mark into a slot. */
-ET_COLD
-static int fill(const et_flash *flash, uint32_t slot, const et_header *header,
-                const et_part *parts, uint32_t count) {
+ET_COLD static int fill(const et_flash *flash, uint32_t slot, const et_header *header,
+                        const et_part *parts, uint32_t count) {
     et_writer writer = {.flash = flash, .address = flash->slots[slot]};
     for (uint32_t at = 0; at < flash->slot_size; at += flash->page_size)
         if (flash->erase(flash->context, flash->slots[slot] + at) != 0)
@@ -223,8 +208,7 @@ static int fill(const et_flash *flash, uint32_t slot, const et_header *header,
 }
 
 /* Read a filled slot back. */
-ET_COLD
-static int is_filled(const et_flash *flash, uint32_t slot, const et_header *header) {
+ET_COLD static int is_filled(const et_flash *flash, uint32_t slot, const et_header *header) {
     et_header found;
     uint32_t crc;
     return flash->read(flash->context, flash->slots[slot], &found, sizeof found) == 0 &&
@@ -262,9 +246,8 @@ et_store_status et_store_save(const et_flash *flash, const et_part *parts, uint3
 }
 
 /* Copy a record that was checked; check the copy as well. */
-ET_COLD
-static int copy(const et_flash *flash, uint32_t slot, const et_header *header,
-                const et_part *parts, uint32_t count) {
+ET_COLD static int copy(const et_flash *flash, uint32_t slot, const et_header *header,
+                        const et_part *parts, uint32_t count) {
     uint32_t address = flash->slots[slot] + (uint32_t)sizeof *header;
     uint32_t crc = et_crc32(0, header, offsetof(et_header, crc));
     for (uint32_t i = 0; i < count; i++) {

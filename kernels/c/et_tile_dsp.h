@@ -37,7 +37,6 @@ ET_INLINE et_sums4 et_tile(const uint32_t *a, const uint32_t *b, int32_t length,
 
 /* A loop over tiles is a function of its own, so that nothing else asks for registers, and its
  * count is hidden from compilers, which take the assembly for little and unroll it. */
-#define ET_ALONE static __attribute__((noinline))
 #define ET_HIDE(pointer) __asm__ volatile("" : "+r"(pointer))
 
 /* The length of vectors for n numbers. */

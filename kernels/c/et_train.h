@@ -19,8 +19,6 @@ int32_t et_conv2d_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_po
 int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                              const et_scaling *scaling, int8_t *out, const et_window *window,
                              void *scratch);
-
-/* The parts of these for a group a channel. */
 int32_t et_depthwise_learn_fast(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                                 const et_weights *weights, const et_rates *rates, int32_t batch,
                                 const et_window *window, void *scratch);
@@ -49,6 +47,9 @@ int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shak
 #define et_conv2d_learn_fast(x, e, zero_point, weights, rates, batch, window, scratch) \
     ((void)(scratch), -1)
 #define et_conv2d_error_fast(e, w, ratio, scaling, out, window, scratch) ((void)(scratch), -1)
+#define et_depthwise_learn_fast(x, e, zero_point, weights, rates, batch, window, scratch) \
+    ((void)(scratch), -1)
+#define et_depthwise_error_fast(e, w, ratio, scaling, out, window, scratch) ((void)(scratch), -1)
 #define et_sum_columns_fast(e, pitch, rows, columns, sums) 0
 #define et_close_fast(e, y, low, high, n) 0
 #define et_keep_open_fast(y, low, high, bits, n) 0

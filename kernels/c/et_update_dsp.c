@@ -53,7 +53,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
         *p = packed;
     }
     if (saturated_flag())
-        *saturated += et_count_saturated(grad, multiplier, key, first, done);
+        *saturated += et_update_row(NULL, grad, multiplier, key, first, done);
     return done;
 }
 

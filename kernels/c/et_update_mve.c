@@ -44,7 +44,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
           [c2] "r"(0x846ca68bu)
         : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
     if (largest > INT8_MAX)
-        *saturated += et_count_saturated(grad, multiplier, key, first, done);
+        *saturated += et_update_row(NULL, grad, multiplier, key, first, done);
     return done;
 }
 

@@ -8,27 +8,26 @@ enum {
     MASTER_MAX = 127 * 256 + 255,
     UPDATE_SHIFT = 32,
     MASTER_BITS = 8,
-    BIAS_SHIFT = 16,
     NO_STEP_YET = -64
 };
 
 /* Hands out the fractions of one weight after the other. */
 typedef struct {
     et_key key;
-    uint32_t index, word;
+    uint32_t index, word; /* word: of the weight, whose byte is the lowest */
 } fractions;
 
 /* An odd multiple of 1/512, in Q32. */
-static uint32_t next_fraction(fractions *f) {
-    const uint32_t octet = f->index % 4;
-    if (octet == 0)
+static inline uint32_t next_fraction(fractions *f) {
+    const uint32_t fraction = (f->word << 24) + (1u << 23);
+    f->word >>= 8;
+    if (++f->index % 4 == 0)
         f->word = et_random_word(f->key, f->index / 4);
-    f->index++;
-    return (((f->word >> (8 * octet)) & 255u) << 24) + (1u << 23);
+    return fraction;
 }
 
 static fractions fractions_from(et_key key, uint32_t index) {
-    const fractions f = {key, index, et_random_word(key, index / 4)};
+    const fractions f = {key, index, et_random_word(key, index / 4) >> index % 4 * 8};
     return f;
 }
 
@@ -40,27 +39,13 @@ int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key
     for (int32_t i = 0; i < n; i++) {
         const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
         const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
-        const int32_t clipped = et_clip(step, INT8_MIN, INT8_MAX);
+        const int32_t clipped = et_clip_int8(step);
         saturated += step != clipped;
-        w[i] = (int8_t)et_clip(w[i] - clipped, -WEIGHT_MAX, WEIGHT_MAX);
+        if (w != NULL)
+            w[i] = (int8_t)et_max(et_clip_int8(w[i] - clipped), -WEIGHT_MAX);
     }
     return saturated;
 }
-
-#if defined(ET_DSP) || defined(ET_HELIUM)
-ET_COLD
-int32_t et_count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
-                           int32_t n) {
-    fractions f = fractions_from(key, first);
-    int32_t count = 0;
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t product = (int64_t)grad[i] * multiplier + next_fraction(&f);
-        const int32_t step = (int32_t)(product >> UPDATE_SHIFT);
-        count += step != et_clip(step, INT8_MIN, INT8_MAX);
-    }
-    return count;
-}
-#endif
 
 ET_SPARE
 int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
@@ -104,20 +89,26 @@ int32_t et_update_int16(int16_t *w, const int32_t *grad, const int32_t *multipli
     return saturated;
 }
 
-int32_t et_update_part(const et_weights *weights, const int32_t *grad, int32_t multiplier,
-                       uint32_t first, int32_t n) {
-    if (weights->velocity != NULL) {
-        int32_t *velocity = weights->velocity + first;
-        et_momentum(velocity, grad, weights->decay, weights->realign, n);
-        grad = velocity;
-    }
-    if (weights->master == NULL)
-        return et_update_int8_part(weights->w + first, grad, multiplier, weights->key, first, n);
+int32_t et_update_w8(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                     uint32_t first, int32_t n) {
+    return et_update_int8_part(weights->w + first, grad, multiplier, weights->key, first, n);
+}
+
+int32_t et_update_w16(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                      uint32_t first, int32_t n) {
     int16_t *master = weights->master + first;
     const int32_t saturated =
         et_update_int16_part(master, grad, multiplier, weights->key, first, n);
     et_visible(master, weights->w + first, n);
     return saturated;
+}
+
+int32_t et_update_momentum(const et_weights *weights, const int32_t *grad, int32_t multiplier,
+                           uint32_t first, int32_t n) {
+    int32_t *velocity = weights->velocity + first;
+    et_momentum(velocity, grad, weights->decay, weights->realign, n);
+    return (weights->master == NULL ? et_update_w8 : et_update_w16)(weights, velocity, multiplier,
+                                                                    first, n);
 }
 
 void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
@@ -128,10 +119,8 @@ void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
 ET_COLD
 void et_update_bias(int32_t *b, const int32_t *grad, const int32_t *multiplier, int32_t limit,
                     int32_t n) {
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t step = et_divide_by_power((int64_t)grad[i] * multiplier[i], BIAS_SHIFT);
-        b[i] = et_clip(et_saturate(b[i] - step), -limit, limit);
-    }
+    for (int32_t i = 0; i < n; i++)
+        b[i] = et_step_bias(b[i], grad[i], multiplier[i], limit);
 }
 
 /* et_momentum where the unit has not changed, which is the rule: nothing leaves 32 bits but the
