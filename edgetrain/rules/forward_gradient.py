@@ -170,12 +170,9 @@ class ForwardGradient:
     @cached_property
     def _clipped(self) -> Settings:
         """The settings, with a bound of errors."""
-        settings = self.settings
-        return (
-            settings
-            if settings.error_clip is not None
-            else replace(settings, error_clip=ERROR_CLIP)
-        )
+        if self.settings.error_clip is None:
+            return replace(self.settings, error_clip=ERROR_CLIP)
+        return self.settings
 
     def _slopes(self, differences: Sequence[int]) -> Metrics:
         """Name what a step in weight space learns from, a number a query: a journal holds it."""
