@@ -60,9 +60,10 @@ def targets_q10(model: Model, y: Float) -> Int32:
 
 def check_labels(y: Ints, batch: int, classes: int) -> None:
     """Raise RuleError unless y holds a class for every sample."""
-    if y.shape != (batch,) or not np.issubdtype(y.dtype, np.integer):
+    if y.shape != (batch,) or y.dtype.kind not in "iu":
         raise RuleError(f"labels must be {batch} integers, got {y.dtype} {y.shape}")
-    if y.min(initial=0) < 0 or y.max(initial=0) >= classes:
+    labels = y.tolist()
+    if labels and not (min(labels) >= 0 and max(labels) < classes):
         raise RuleError(f"labels must be in [0, {classes}), got {y.min()} to {y.max()}")
 
 

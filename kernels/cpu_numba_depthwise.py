@@ -1,36 +1,42 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
 """Depthwise convolutions of the backend "numba": channels last, one filter a channel.
 
-Arrays are flat, sizes are the numbers of `edgetrain.kernels.cpu_numba_gemm`; ``taps`` are the
-weights as (kernel pixels, channels).
+Arrays are flat, sizes are the numbers of `edgetrain.kernels.cpu_numba_gemm`. Gradients read
+activations without their zero point.
 """
 
-import numpy as np
-
 from edgetrain.kernels.cpu_numba_gemm import (
+    ADDED,
     I16,
     I32,
     KH,
     KW,
     LANES,
     LEFT,
+    LEFT_BYTES,
+    LOWERING,
     MOST,
     OH,
     OW,
     SH,
+    STEP,
     SW,
     TOP,
     C,
     H,
     W,
+    pad_image,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
-from edgetrain.kernels.cpu_numba_vectors import weigh_vector
 
 PIXELS = 5
-finish_channels = make_tile(Shape(PIXELS, 1), LANES, "each", finish=True)
+WIDE_CHANNELS = 4 * LANES
+finish_wide = make_tile(Shape(PIXELS, 4), LANES, LOWERING, finish=True, is_channels=True)
+finish_narrow = make_tile(Shape(PIXELS, 1), LANES, LOWERING, finish=True, is_channels=True)
+sums_narrow = make_tile(Shape(PIXELS, 1), LANES, LOWERING, is_channels=True)
 sums_channels = make_tile(Shape(PIXELS, 1), LANES, "each")
 
 
@@ -67,25 +73,60 @@ def pad_centred(x, g, zero, area):
 
 
 @part
-def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, high, area, y):
+def pack_channels(w, b, g, zero, packed, bias):
+    """Pack weights: [kernel row][step][channel][k in a step].
+
+    Biases lose what activations have too much.
+    """
+    channels, steps, rest = g[C], -(-g[KW] // STEP), g[KW] % STEP
+    mask = (1 << 8 * rest) - 1 if rest else -1
+    places = steps_at(packed.ctypes.data, g[KH] * steps * channels)
+    bias[:channels] = 0
+    for row in range(g[KH] * steps):
+        i, s = row // steps, row % steps
+        target, kept = places[row * channels :], mask if s == steps - 1 else -1
+        for c in range(channels):
+            at = w.ctypes.data + (c * g[KH] + i) * g[KW] + s * STEP
+            target[c] = steps_at(at, 1)[0] & kept
+        for c in range(channels):
+            value, total = I32(target[c]), bias[c]
+            for left in range(32 - 8 * STEP, 32, 8):
+                total = I32(total + I32(I32(value << I32(left)) >> I32(24)))
+            bias[c] = total
+    for c in range(channels):
+        bias[c] = I32(b[c] - I32(I32(zero + ADDED) * bias[c]))
+
+
+@part
+def steps_at(address, count):
+    """Array of steps of weights."""
+    return ints(address, count) if STEP == 4 else shorts(address, count)
+
+
+@part
+def depthwise(x, samples, g, zero, packed, bias, multiplier, shift, y_zero, low, high, area, y):
     """Compute a depthwise convolution, requantized: y (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int8)
+    b_step, steps = channels * STEP, -(-g[KW] // STEP)
+    aside = codes(scratch(), MOST)
+    is_wide = channels % WIDE_CHANNELS == 0
+    width = WIDE_CHANNELS if is_wide else LANES
     for n in range(samples):
-        line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
+        line = pad_image(x[n * image : (n + 1) * image], g, zero, area)
         own = y[n * pixels * channels : (n + 1) * pixels * channels]
-        for first in range(0, channels, LANES):
-            count = min(LANES, channels - first)
-            is_whole = count == LANES or channels < LANES  # what is too much is written over
-            at = 4 * first
+        for first in range(0, channels, width):
+            count = min(width, channels - first)
+            is_whole = count == width or channels < LANES  # what is too much is written over
+            b, at = packed.ctypes.data + first * STEP, 4 * first
             for i in range(g[OH]):
                 for j in range(0, g[OW], PIXELS):
                     rows = min(PIXELS, g[OW] - j)
                     place = (i * g[OW] + j) * channels + first
-                    finish_channels(
-                        area.ctypes.data + 2 * (i * g[SH] * line + j * g[SW] * channels + first),
-                        2 * g[SW] * channels, 2 * line, g[KH], taps.ctypes.data + first, channels,
-                        g[KW], own.ctypes.data + place if is_whole else aside.ctypes.data,
+                    start = i * g[SH] * line + j * g[SW] * channels + first
+                    finish_tile(
+                        is_wide, area.ctypes.data + LEFT_BYTES * start,
+                        LEFT_BYTES * g[SW] * channels, LEFT_BYTES * line, g[KH], b, b_step, steps,
+                        own.ctypes.data + place if is_whole else aside.ctypes.data,
                         channels if is_whole else LANES, rows, bias.ctypes.data + at,
                         multiplier.ctypes.data + at, shift.ctypes.data + at, y_zero, low, high,
                     )  # fmt: skip
@@ -97,22 +138,35 @@ def depthwise(x, samples, g, zero, taps, bias, multiplier, shift, y_zero, low, h
 
 
 @part
-def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
+def finish_tile(is_wide, a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias,
+                multiplier, shift, zero, low, high):  # fmt: skip
+    """Call the chosen tile."""
+    if is_wide:
+        finish_wide(a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias, multiplier,
+                    shift, zero, low, high)  # fmt: skip
+    else:
+        finish_narrow(a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias, multiplier,
+                      shift, zero, low, high)  # fmt: skip
+
+
+@part
+def depthwise_sums(x, samples, g, zero, packed, bias, area, out):
     """Compute a depthwise convolution as int32 sums: out (samples, pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(samples):
-        line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
+        line = pad_image(x[n * image : (n + 1) * image], g, zero, area)
         own = out[n * pixels * channels : (n + 1) * pixels * channels]
         for first in range(0, channels, LANES):
             count = min(LANES, channels - first)
             for i in range(g[OH]):
                 for j in range(0, g[OW], PIXELS):
                     rows = min(PIXELS, g[OW] - j)
-                    sums_channels(
-                        area.ctypes.data + 2 * (i * g[SH] * line + j * g[SW] * channels + first),
-                        2 * g[SW] * channels, 2 * line, g[KH], taps.ctypes.data + first, channels,
-                        g[KW], aside.ctypes.data, 4 * LANES, rows,
+                    start = i * g[SH] * line + j * g[SW] * channels + first
+                    sums_narrow(
+                        area.ctypes.data + LEFT_BYTES * start, LEFT_BYTES * g[SW] * channels,
+                        LEFT_BYTES * line, g[KH], packed.ctypes.data + first * STEP,
+                        channels * STEP, -(-g[KW] // STEP), aside.ctypes.data, 4 * LANES, rows,
                     )  # fmt: skip
                     for r in range(rows):
                         place = (i * g[OW] + j + r) * channels + first
@@ -126,7 +180,7 @@ def depthwise_sums(x, samples, g, zero, taps, bias, area, out):
 def depthwise_grad_w(x, e, samples, g, zero, area, acc):
     """Add a depthwise convolution's weight gradient to acc (kernel pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(samples):
         line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
         errors = e[n * pixels * channels : (n + 1) * pixels * channels]
@@ -164,122 +218,3 @@ def strided_grad_w(e, g, line, area, acc):
                 error = e[at : at + channels]
                 for c in range(channels):
                     total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))
-
-
-@part
-def depthwise_grad_x(e, samples, g, taps, ratio, image, out):
-    """Compute the error of a depthwise convolution's input as int32 sums, (samples, pixels, C).
-
-    image is int32 room for one padded image; taps are turned by half a turn meanwhile.
-    """
-    pixels, channels, size = g[OH] * g[OW], g[C], g[H] * g[W] * g[C]
-    small = (
-        g[TOP] < g[KH] and g[LEFT] < g[KW] and g[OH] <= g[H] + g[TOP] and g[OW] <= g[W] + g[LEFT]
-    )
-    neighbours = small and g[SH] == 1 and g[SW] == 1  # and padding smaller than the kernel
-    if neighbours:
-        reverse(taps, g)
-    for n in range(samples):
-        start = n * pixels * channels
-        own, target = e[start : start + pixels * channels], out[n * size : (n + 1) * size]
-        if neighbours:
-            back_to_neighbours(own, g, taps, ratio, image, target)
-        else:
-            back_by_scattering(own, g, taps, ratio, image, target)
-    if neighbours:
-        reverse(taps, g)
-
-
-@part
-def reverse(taps, g):
-    """Reverse the order of the pixels of a kernel."""
-    count, channels = g[KH] * g[KW], g[C]
-    for t in range(count // 2):
-        a, b = taps[t * channels :], taps[(count - 1 - t) * channels :]
-        for c in range(channels):
-            kept = a[c]
-            a[c] = b[c]
-            b[c] = kept
-
-
-@part
-def weigh_pixels(e, start, count, width, ratio, target, at):
-    """Multiply the errors of pixels that follow each other by their channels' ratios, to int16."""
-    if width % LANES == 0:
-        source, place = e.ctypes.data + start, target.ctypes.data + 2 * at
-        for j in range(0, count * width, width):
-            for t in range(0, width, LANES):
-                weigh_vector(source + j + t, ratio.ctypes.data + 2 * t, place + 2 * (j + t))
-        return
-    for j in range(0, count * width, width):
-        error, own = e[start + j : start + j + width], target[at + j : at + j + width]
-        for t in range(width):
-            own[t] = I16(I16(error[t]) * ratio[t])
-
-
-@part
-def back_to_neighbours(e, g, taps, ratio, image, out):
-    """Send errors back through stride 1: a convolution with the reversed kernel."""
-    channels, line = g[C], (g[W] + g[KW] - 1) * g[C]
-    area = image.view(np.int16)[: (g[H] + g[KH] - 1) * line + MOST]
-    for t in range(area.size):
-        area[t] = 0
-    top, left = g[KH] - 1 - g[TOP], g[KW] - 1 - g[LEFT]
-    for i in range(g[OH]):
-        start = i * g[OW] * channels
-        weigh_pixels(e, start, g[OW], channels, ratio, area, (top + i) * line + left * channels)
-    for first in range(0, channels, LANES):
-        count = min(LANES, channels - first)
-        aside = np.empty(PIXELS * LANES, np.int32)
-        for i in range(g[H]):
-            for j in range(0, g[W], PIXELS):
-                rows = min(PIXELS, g[W] - j)
-                place = (i * g[W] + j) * channels + first
-                is_whole = count == LANES
-                sums_channels(
-                    area.ctypes.data + 2 * (i * line + j * channels + first), 2 * channels,
-                    2 * line, g[KH], taps.ctypes.data + first, channels, g[KW],
-                    out.ctypes.data + 4 * place if is_whole else aside.ctypes.data,
-                    4 * channels if is_whole else 4 * LANES, rows,
-                )  # fmt: skip
-                if not is_whole:
-                    for r in range(rows):
-                        target, source = out[place + r * channels :], aside[r * LANES :]
-                        for t in range(count):
-                            target[t] = source[t]
-
-
-@part
-def back_by_scattering(e, g, taps, ratio, image, out):
-    """Send errors back through any stride: add each product to its pixel."""
-    channels, line = g[C], padded_line(g)
-    height = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
-    scaled, inside = np.empty(g[OW] * channels, np.int32), image[: height * line]
-    for t in range(inside.size):
-        inside[t] = 0
-    for i in range(g[OH]):
-        errors = e[i * g[OW] * channels : (i + 1) * g[OW] * channels]
-        for j in range(g[OW]):
-            error, target = errors[j * channels : (j + 1) * channels], scaled[j * channels :]
-            for c in range(channels):
-                target[c] = I32(I32(error[c]) * I32(ratio[c]))
-        for t in range(g[KH] * g[KW]):
-            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
-            tap = taps[t * channels : (t + 1) * channels]
-            for j in range(g[OW]):
-                at = start + j * g[SW] * channels
-                pixel, error = inside[at : at + channels], scaled[j * channels :]
-                for c in range(channels):
-                    pixel[c] = I32(pixel[c] + I32(error[c] * I32(tap[c])))
-    crop(inside, g, line, out)
-
-
-@part
-def crop(image, g, line, out):
-    """Copy a padded int32 image without its padding."""
-    width = g[W] * g[C]
-    for y in range(g[H]):
-        start = (g[TOP] + y) * line + g[LEFT] * g[C]
-        source, target = image[start : start + width], out[y * width : (y + 1) * width]
-        for t in range(width):
-            target[t] = source[t]

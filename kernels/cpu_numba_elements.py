@@ -9,7 +9,7 @@ import numpy as np
 
 from edgetrain.kernels.cpu_numba_jit import jit, part
 
-I16, I32, I64, U32 = np.int16, np.int32, np.int64, np.uint32
+I16, I32, I64, U32, U64 = np.int16, np.int32, np.int64, np.uint32, np.uint64
 
 
 @part
@@ -113,11 +113,11 @@ def sign(bits, lane):
 
 @part
 def update_row(w, acc, scale, octets, shift, step_max, low, high, out):
-    """Step weights with a multiplier and a random octet each; count saturations."""
+    """Step weights with one multiplier and a random octet each; count saturations."""
     saturated = I64(0)
     for i in range(w.size):
         fraction = ((I64(octets[i]) << I64(24)) + I64(1 << 23)) >> I64(32 - shift)
-        step = (I64(acc[i]) * I64(scale[i]) + fraction) >> I64(shift)
+        step = (I64(acc[i]) * I64(scale) + fraction) >> I64(shift)
         clipped = min(max(step, -step_max - 1), step_max)
         saturated += I64(step != clipped)
         out[i] = min(max(I64(w[i]) - clipped, low), high)
@@ -145,11 +145,10 @@ def update(w, acc, multiplier, k0, k1, shift, step_max, low, high, out):
     channels, n = w.shape
     words = np.empty((channels * n + 3) // 4, np.uint32)
     fill_words(k0, k1, 0, words)
-    octets, factors, saturated = words.view(np.uint8), np.empty(n, np.int32), I64(0)
+    octets, saturated = words.view(np.uint8), I64(0)
     for c in range(channels):
-        own = octets[c * n : c * n + n]
-        factors[:] = multiplier[c]
-        saturated += update_row(w[c], acc[c], factors, own, shift, step_max, low, high, out[c])
+        own, scale = octets[c * n : c * n + n], multiplier[c]
+        saturated += update_row(w[c], acc[c], scale, own, shift, step_max, low, high, out[c])
     return saturated
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from edgetrain.arithmetic.instructions import GEOMETRY
 from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch
 from edgetrain.kernels.cpu_numba_target import current
 from edgetrain.kernels.cpu_numba_tile import STEPS, make_tile
-from edgetrain.kernels.cpu_numba_vectors import turn_block
 
 H, W, C, OH, OW, N, KH, KW, SH, SW, TOP, LEFT, SAMPLES = range(len(GEOMETRY))
 I16, I32, I64, U32 = np.int16, np.int32, np.int64, np.uint32
@@ -88,59 +88,6 @@ def is_joined(g):
 def row_count(g):
     """Rows of a matrix product: pixels of a line, or all."""
     return g[SAMPLES] * g[H] * g[W] if is_joined(g) else g[OW]
-
-
-@part
-def pack(w, b, g, zero, packed, bias):
-    """Pack the weights of a layer, and take off its bias what activations have too much."""
-    n_out, line, lines = g[N], g[KW] * g[C], g[KH]
-    columns = tile_columns(choose(row_count(g), n_out))
-    steps = -(-line // STEP)
-    turned, done = 0, 0
-    if line % STEP == 0:
-        turned, done = n_out // LANES * LANES, lines * steps // LANES * LANES
-    for n in range(0, turned, LANES):  # whole blocks of weights and steps
-        place = (n // columns * lines * steps * columns + n % columns) * STEP
-        for s in range(0, done, LANES):
-            turn_block(w.ctypes.data + (n * lines * steps + s) * STEP, lines * steps * STEP,
-                       packed.ctypes.data + place + s * columns * STEP, columns * STEP)  # fmt: skip
-    for n in range(n_out):
-        block, column = n // columns, n % columns
-        own = w[n * lines * line : (n + 1) * lines * line]
-        total = I32(0)
-        for k in range(lines * line):
-            total = I32(total + I32(own[k]))
-        bias[n] = I32(b[n] - I32(I32(zero + ADDED) * total))
-        start = (block * lines * steps * columns + column) * STEP
-        if line % STEP == 0:  # then lines follow each other without a gap
-            first = done if n < turned else 0
-            pack_whole(own[first * STEP :], packed[start + first * columns * STEP :], columns)
-            continue
-        for i in range(lines):
-            target = packed[start + i * steps * columns * STEP :]
-            pack_rest(own[i * line : (i + 1) * line], target, columns)
-
-
-@part
-def pack_whole(source, target, columns):
-    """Lay out weights, a step at a time."""
-    if STEP == 4:
-        words, places = source.view(np.int32), target[: target.size // 4 * 4].view(np.int32)
-    else:
-        words, places = source.view(np.int16), target[: target.size // 2 * 2].view(np.int16)
-    at = U32(0)
-    for s in range(words.size):
-        places[at] = words[s]
-        at = U32(at + U32(columns))
-
-
-@part
-def pack_rest(source, target, columns):
-    """Lay out one line of weights that fills no whole number of steps."""
-    for s in range(-(-source.size // STEP)):
-        for q in range(STEP):
-            k = s * STEP + q
-            target[s * columns * STEP + q] = source[k] if k < source.size else np.int8(0)
 
 
 @part
@@ -224,7 +171,7 @@ def finish_lines(area, which, lines, columns, line, g, packed, bias, multiplier,
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[KW] * g[C] // STEP)
     size = g[KH] * steps * width * STEP
-    aside = np.empty(MOST, np.int8)
+    aside = codes(scratch(), MOST)
     row = g[SW] * g[C] * LEFT_BYTES
     a, b, c, temporary = area.ctypes.data, packed.ctypes.data, y.ctypes.data, aside.ctypes.data
     scales = bias.ctypes.data, multiplier.ctypes.data, shift.ctypes.data
@@ -260,7 +207,7 @@ def layer_sums(x, samples, g, zero, packed, bias, area, out):
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[KW] * g[C] // STEP)
     size = g[KH] * steps * width * STEP
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(1 if joined else samples):
         line, lines, columns = g[W] * g[C], g[OH], g[OW]
         if joined:

@@ -27,7 +27,6 @@ from edgetrain.kernels.cpu_numba_gemm import (
     SW,
     TARGET,
     TOP,
-    U32,
     WIDE_COLUMNS,
     C,
     H,
@@ -40,9 +39,9 @@ from edgetrain.kernels.cpu_numba_gemm import (
     tile_rows,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_jit import part
-from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, shorts
+from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_tile import make_tile
-from edgetrain.kernels.cpu_numba_vectors import join_vector
+from edgetrain.kernels.cpu_numba_vectors import join_vector, turn_ints
 
 ERROR_TYPE = np.int16 if LOWERING == "pair8" else np.int8
 """Type of errors that the micro-kernel reads as a."""
@@ -91,7 +90,8 @@ def join_pixels(source, stride, channels, target):
 def turn_image(x, g, pixels_high, pixels_wide, fill, area):
     """Lay out an image channel by channel, each line by the remainder of its stride.
 
-    Behind it the area has room for a line before and after its pixels are joined to steps.
+    Behind it the area has room for a line and for joined pixels of LANES steps. What stands behind
+    the last pixel of a joined layer is multiplied by errors of zero.
     Returns the numbers in a line, of one remainder, and in a channel.
     """
     height, width, channels, stride = pixels_high, pixels_wide, g[C], g[SW]
@@ -105,26 +105,32 @@ def turn_image(x, g, pixels_high, pixels_wide, fill, area):
         value = LEFT_TYPE(I16(I16(fill) + I16(ADDED)))
         for t in range(inside.size):
             inside[t] = value
-    steps = line // STEP
-    before = area.ctypes.data + -(-channels * plane * LEFT_BYTES // 64) * 64
-    joined = before + -(-line * stride * channels // 64) * 64 + 64
-    whole_line = codes(before, line * stride * channels)
-    for t in range(whole_line.size):
-        whole_line[t] = np.int8(fill)
-    source, words = ints(joined, steps * channels), ints(area.ctypes.data, channels * plane)
+    steps, size = line // STEP, pixels_wide * channels
+    rows = -(-channels // LANES) * LANES  # as many are stored
+    before = area.ctypes.data + -(-rows * plane * LEFT_BYTES // 64) * 64
+    joined = before
+    if not is_joined(g):
+        joined += -(-line * stride * channels // 64) * 64 + 64
+        whole_line = codes(before, line * stride * channels)
+        for t in range(whole_line.size):
+            whole_line[t] = np.int8(fill)
     for y in range(pixels_high):
-        size = pixels_wide * channels
-        copy(before + g[LEFT] * channels, x.ctypes.data + y * size, size)
+        source = x.ctypes.data + y * size
+        if not is_joined(g):
+            copy(before + g[LEFT] * channels, source, size)
+            source = before
         for remainder in range(stride):
-            for s in range(steps):
-                start = before + (s * STEP * stride + remainder) * channels
-                join_pixels(start, stride * channels, channels, joined + 4 * s * channels)
             at = ((g[TOP] + y) * stride + remainder) * steps
-            for c in range(channels):
-                target, k = words[at + c * (plane // STEP) :], U32(c)
-                for s in range(steps):
-                    target[s] = source[k]
-                    k = U32(k + U32(channels))
+            for first in range(0, steps, LANES):
+                have = min(LANES, steps - first)
+                for s in range(have):
+                    start = ((first + s) * STEP * stride + remainder) * channels
+                    join_pixels(source + start, stride * channels, channels,
+                                joined + 4 * s * channels)  # fmt: skip
+                for c in range(0, channels, LANES):
+                    target = area.ctypes.data + 4 * (at + first + c * (plane // STEP))
+                    turn_ints(joined + 4 * c, 4 * channels, have, target, 4 * (plane // STEP),
+                              have)  # fmt: skip
     return line, plane
 
 
@@ -156,7 +162,7 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
     which = choose(g[C], g[N])
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-columns // STEP)
-    aside = np.empty(MOST, np.int32)
+    aside = ints(scratch(), MOST)
     for n in range(1 if joined else samples):
         if joined:
             line, plane = turn_image(x, g, 1, columns, zero, area)
@@ -208,7 +214,7 @@ def pack_input(x, samples, n_in, packed):
 
 @part
 def dense_rows(turned, packed, samples, first, rows, n_in, out, line):
-    """Compute the weight gradient of a few outputs: out (rows, line).
+    """Compute the weight gradient of a few outputs: int32 (rows, line) at the address out.
 
     Each row has ``(zero + ADDED) * sum of its errors`` too much.
     """
@@ -218,5 +224,5 @@ def dense_rows(turned, packed, samples, first, rows, n_in, out, line):
         dense_tile(
             turned.ctypes.data + first * row, row, 0, 1,
             packed.ctypes.data + block * steps * WIDE_COLUMNS * STEP, WIDE_COLUMNS * STEP, steps,
-            out.ctypes.data + 4 * block * WIDE_COLUMNS, 4 * line, rows,
+            out + 4 * block * WIDE_COLUMNS, 4 * line, rows,
         )  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 
 from edgetrain.arithmetic import rooms
+from edgetrain.arithmetic.instructions import SCALING
 from edgetrain.arithmetic.layers import Window
 from edgetrain.arithmetic.rounding import Int8, Int16, Int32, Ints
 from edgetrain.kernels.cpu_numba_gemm import ADDED
@@ -59,12 +60,11 @@ def conv2d_acc(x: Int8, w: Int8, b: Int32, x_zero_point: int, window: Window) ->
 def _sums(name: str, sizes: tuple[int, ...], x: Int8, w: Int8, b: Int32, zero: int,
           out: Int32) -> None:  # fmt: skip
     """Lay out weights, and compute a layer."""
-    packed, bias = room(rooms.packed(sizes)), room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
-    given = {"is_block": 0, "w": ready(w, np.int8), "b": ready(b, np.int32), "packed": packed}
-    if name == "sums":
-        execute("pack", sizes, **given, zero=zero, bias=bias)
-    else:
-        execute("pack_channels", sizes, **given, bias=bias)
+    is_channels = name == "channel_sums"
+    packed = room((rooms.packed_channels if is_channels else rooms.packed)(sizes))
+    bias = room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
+    execute("pack_channels" if is_channels else "pack", sizes, is_block=0, w=with_slack(w),
+            b=ready(b, np.int32), zero=zero, packed=packed, bias=bias)  # fmt: skip
     area = room(rooms.area(sizes), np.int16)
     execute(name, sizes, batch=len(x), x=ready(x, np.int8), zero=zero, packed=packed, bias=bias,
             area=area, y=out)  # fmt: skip
@@ -125,18 +125,15 @@ def _grad_x(e: Int8, w: Int8, ratio: Int16, shape: tuple[int, ...], window: Wind
             name: str) -> Int32:  # fmt: skip
     """Error of the input of one group, or of a depthwise layer with a channel an output."""
     sizes = _sizes(shape, len(w), window)
-    out, image = np.empty(shape, np.int32), room(rooms.image(sizes), np.int32)
-    given = {"e": with_slack(e), "ratio": ready(ratio, np.int16), "image": image, "y": out}
-    w = ready(w, np.int8)
-    if name == "grad_x":
-        packed = room(rooms.packed_back(sizes))
-        execute("pack_back", sizes, is_block=0, w=w, packed=packed)
-        scaled = room(rooms.scaled(sizes), np.int16)
-        execute(name, sizes, batch=shape[0], packed=packed, scaled=scaled, **given)
-        return out
-    packed, bias = room(w.size), np.zeros(len(w), np.int32)
-    execute("pack_channels", sizes, is_block=0, w=w, b=bias, packed=packed, bias=room(len(w), "i4"))
-    execute(name, sizes, batch=shape[0], packed=packed, **given)
+    out = np.empty(shape, np.int32)
+    packed = room(w.size if name == "grad_x_channels" else rooms.packed_back(sizes))
+    pack = {"grad_x": "pack_back", "grad_x_channels": "pack_channels_back"}[name]
+    execute(pack, sizes, is_block=0, w=ready(w, np.int8), packed=packed)
+    execute(
+        name, sizes, batch=shape[0], e=with_slack(e), packed=packed, ratio=ready(ratio, np.int16),
+        room=room(rooms.back(sizes)), image=room(rooms.image(sizes), np.int32), y=out,
+        **dict.fromkeys(SCALING, 0),
+    )  # fmt: skip
     return out
 
 

@@ -4,8 +4,8 @@
 import numpy as np
 
 from edgetrain.arithmetic.instructions import FIRST
-from edgetrain.arithmetic.randomness import PERTURB, ROUND
-from edgetrain.arithmetic.rooms import ROWS, SIGNED
+from edgetrain.arithmetic.randomness import ROUND
+from edgetrain.arithmetic.rooms import ROWS
 from edgetrain.arithmetic.rounding import WEIGHT_MAX
 from edgetrain.arithmetic.updates import (
     BIAS_SHIFT,
@@ -17,13 +17,11 @@ from edgetrain.arithmetic.updates import (
 from edgetrain.kernels.cpu_numba_elements import (
     I32,
     I64,
-    U32,
+    U64,
     divide_by_power,
     fill_words,
-    sign,
     stream_key,
     update_row,
-    word,
 )
 from edgetrain.kernels.cpu_numba_gemm import ADDED, KH, KW, LANES, WIDE_COLUMNS, WIDE_ROWS, C, N
 from edgetrain.kernels.cpu_numba_gradients import dense_rows, pack_input, turn_error
@@ -36,20 +34,24 @@ from edgetrain.kernels.cpu_numba_memory import (
     OLD,
     bytes_at,
     codes,
+    copy,
     ints,
     longs,
+    scratch,
     shorts,
     sizes,
     whole,
+    words,
 )  # fmt: skip
-from edgetrain.kernels.cpu_numba_vectors import perturb_vector, sign_vector, step_vector
+from edgetrain.kernels.cpu_numba_octets import OCTETS, step_octets
+from edgetrain.kernels.cpu_numba_vectors import turn_ints
 
-TOGETHER = ROWS
 BATCH, SEED, NUMBER, RATE, LOSS, SATURATED = range(6)
 P = FIRST
 RATE_BITS, FULL_RATE = 8, 256
 INT32_MAX = 2**31 - 1
-BIAS_INPUT, SIGN_BITS, LOGIT_BITS, DIFFERENCE_MAX = 64, 10, 10, 2**24
+MOST_STEP = 126 << 32
+"""Products below make steps that int8 holds, with their random fraction."""
 
 
 @part
@@ -65,7 +67,9 @@ def rate_multiplier(base, shift, exponent, batch, rate, fraction):
         scaled = value << bits
     else:
         scaled = divide_by_power(value, min(-bits, I64(62)))
-    return min(scaled // batch, I64(INT32_MAX))
+    if batch > 1:
+        scaled = I64(U64(scaled) // U64(batch))
+    return min(scaled, I64(INT32_MAX))
 
 
 @part
@@ -76,61 +80,61 @@ def step_bias(b, acc, multiplier, limit):
 
 
 @part
-def split(room, weights):
-    """Return int32 gradients and multipliers, and uint32 words, of weights that learn together."""
-    drawn = bytes_at(room + 8 * weights, weights // 4 * 4 + 8).view(np.uint32)
-    return ints(room, weights), ints(room + 4 * weights, weights), drawn
+def draw_octets(key, start, count, room):
+    """Draw the random octets of weights that follow each other; return the first one's address."""
+    fill_words(key[0], key[1], start // 4, words(room, (start % 4 + count + 63) // 64 * 16))
+    return room + start % 4
 
 
 @part
-def step_rows(first, count, size, acc, factors, key, old, new, w, master, drawn):
-    """Step the weights of outputs that follow each other; return how many saturated.
+def step_row(acc, taken, scale, octets, places, w, master, start, size, outputs):
+    """Step the weights of an output; return how many saturated.
 
-    master is the place of int16 masters, -1 without; factors has a multiplier a weight.
+    Args:
+        acc: address of its int32 gradient; a vector behind it is read.
+        taken: what every number of it has too much.
+        scale: multiplier of this output.
+        octets: address of random octets.
+        places: of the old and the new block.
+        w: the place of the layer's weights in them.
+        master: that of their int16 masters, -1 without.
+        start: the first weight's number in the layer.
+        size: weights of an output.
+        outputs: of the layer.
     """
-    start, total, saturated = first * size, count * size, I64(0)
-    offset = start % 4
-    own = drawn[: (offset + total + 3) // 4]
-    fill_words(key[0], key[1], start // 4, own)
-    bits = own.view(np.uint8)[offset : offset + total]
-    target = codes(new + w + start, total)
+    own, most = ints(acc, size), I32(0)
+    for k in range(size):
+        value = I32(own[k] - taken)
+        own[k] = value
+        most = max(most, I32(value ^ I32(value >> I32(31))))  # the magnitude, or 1 less
+    peak = I64(most) + 1
+    bits = I64(23)
+    while peak << bits > I64(2**31):
+        bits -= 1
+    high, low = scale >> bits, scale & ((I64(1) << bits) - 1)
+    fits = peak * scale < MOST_STEP and (peak + 1) * (high + 1) + (1 << 23) < I64(2**31)
+    old, new = places[OLD] + w + start, places[NEW] + w + start
+    if master < 0 and fits:
+        left, aside = size if old == new else outputs * size - start, scratch()
+        for k in range(0, size, OCTETS):
+            is_whole = k + OCTETS <= left  # what is too much is written over
+            target = new + k if is_whole else aside
+            step_octets(acc + 4 * k, high, low, bits, octets + k, old + k, target)
+            if not is_whole:
+                copy(new + k, target, size - k)
+        return I64(0)
+    drawn, moved = bytes_at(octets, size), codes(new, size)
     if master < 0:
-        source, whole = codes(old + w + start, total), total - total % LANES
-        for i in range(0, whole, LANES):
-            saturated += step_vector(
-                acc.ctypes.data + 4 * i, factors.ctypes.data + 4 * i, bits.ctypes.data + i,
-                source.ctypes.data + i, target.ctypes.data + i,
-            )  # fmt: skip
-        rest = slice(whole, total)
-        return saturated + update_row(
-            source[rest], acc[rest], factors[rest], bits[rest], UPDATE_SHIFT, 127, -WEIGHT_MAX,
-            WEIGHT_MAX, target[rest],
-        )  # fmt: skip
+        return update_row(codes(old, size), own, scale, drawn, UPDATE_SHIFT, 127, -WEIGHT_MAX,
+                          WEIGHT_MAX, moved)  # fmt: skip
     at = master + 2 * start
-    moved = shorts(new + at, total)
-    saturated = update_row(shorts(old + at, total), acc, factors, bits, UPDATE_SHIFT - MASTER_BITS,
-                           2**15 - 1, MASTER_MIN, MASTER_MAX, moved)  # fmt: skip
-    for i in range(total):
-        target[i] = np.int8(moved[i] >> MASTER_BITS)
+    masters = shorts(places[NEW] + at, size)
+    saturated = update_row(shorts(places[OLD] + at, size), own, scale, drawn,
+                           UPDATE_SHIFT - MASTER_BITS, 2**15 - 1, MASTER_MIN, MASTER_MAX,
+                           masters)  # fmt: skip
+    for k in range(size):
+        moved[k] = np.int8(masters[k] >> MASTER_BITS)
     return saturated
-
-
-@part
-def sum_signs(slopes, seed, number, tensor, n, own):
-    """Sum up ``slope * sign`` over the queries of a step for an output; return that of its bias."""
-    size, queries, total = own.size, slopes.size, I32(0)
-    line = n * (size // 32 + 1)
-    for q in range(queries):
-        key, slope = stream_key(seed, number * queries + q, tensor, PERTURB), I32(slopes[q])
-        for k in range(0, size - 31, 32):
-            bits = word(key[0], key[1], U32(line + k // 32))
-            sign_vector(I64(bits), slope, q, own.ctypes.data + 4 * k)
-        bits = word(key[0], key[1], U32(line + size // 32))
-        for k in range(size // 32 * 32, size):
-            before = own[k] if q else I32(0)
-            own[k] = I32(before + I32(slope * sign(bits, k % 32)))
-        total = I32(total + I32(slope * sign(bits, size % 32)))
-    return total
 
 
 @part
@@ -139,58 +143,61 @@ def rounding_key(given, tensor):
     return stream_key(given[SEED], given[NUMBER], tensor, ROUND)
 
 
+@part
+def turn_gradient(acc, outputs, first, count, size, columns):
+    """Lay out the gradient (weights of an output, outputs) of a few outputs, each in a row."""
+    line = -(-size // LANES) * LANES
+    for j in range(0, count, LANES):
+        for k in range(0, size, LANES):
+            turn_ints(acc + 4 * (k * outputs + first + j), 4 * outputs, min(LANES, size - k),
+                      columns + 4 * (j * line + k), 4 * line, LANES)  # fmt: skip
+    return line
+
+
 def learn(row, first, count, places):
     """Step a layer with sums laid out as (weights of an output, outputs)."""
     r, g = whole(row), sizes(row)
-    old = places[OLD]
-    new = places[NEW]
     given = longs(places[GIVEN], GIVEN_COUNT)
     acc_at, bias_at, zero, is_centred, w, b, master, rate_w, rate_b, slot, limit, rate, tensor = (
         r[P], r[P + 1], r[P + 2], r[P + 3], r[P + 4], r[P + 5], r[P + 6], r[P + 7], r[P + 8],
         r[P + 9], r[P + 10], r[P + 11], r[P + 12],
     )  # fmt: skip
-    size, outputs = g[KH] * g[KW] * g[C], g[N]
-    acc, acc_b = ints(acc_at, size * outputs), ints(bias_at, outputs)
-    exponent, rate = longs(slot, 1)[0], rate * given[RATE] // FULL_RATE
+    size, outputs, columns = g[KH] * g[KW] * g[C], g[N], r[P + 13]
+    acc_b, exponent, rate = (
+        ints(bias_at, outputs),
+        longs(slot, 1)[0],
+        rate * given[RATE] // FULL_RATE,
+    )
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     extra = I32(0) if is_centred else I32(zero + ADDED)
     key = rounding_key(given, tensor)
-    columns, factors, drawn = split(r[P + 13], TOGETHER * size)
-    old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
-    for first in range(0, outputs, TOGETHER):
-        count = min(TOGETHER, outputs - first)
-        for k in range(size):
-            source, at = acc[k * outputs + first :], U32(k)
-            for j in range(count):
-                columns[at] = source[j]
-                at = U32(at + U32(size))
-        for j in range(count):
-            n = first + j
-            own, factor = columns[j * size : (j + 1) * size], factors[j * size : (j + 1) * size]
-            taken = I32(extra * acc_b[n])
-            scale = I32(rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
-                                        rate, UPDATE_SHIFT))  # fmt: skip
-            for k in range(size):
-                own[k] = I32(own[k] - taken)
-                factor[k] = scale
+    old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    for start in range(0, outputs, ROWS):
+        rows = min(ROWS, outputs - start)
+        line = turn_gradient(acc_at, outputs, start, rows, size, columns)
+        octets = draw_octets(key, start * size, rows * size, columns + 4 * ROWS * line + 64)
+        for j in range(rows):
+            n = start + j
+            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH], rate,
+                                    UPDATE_SHIFT)  # fmt: skip
+            given[SATURATED] += step_row(
+                columns + 4 * j * line, I32(extra * acc_b[n]), scale, octets + j * size, places, w,
+                master, n * size, size, outputs,
+            )  # fmt: skip
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)
-        given[SATURATED] += step_rows(first, count, size, columns, factors, key, old, new, w,
-                                      master, drawn)  # fmt: skip
 
 
 def learn_dense(row, first, count, places):
     """Compute a dense layer's gradient a few outputs at a time, and step them at once."""
     r, g = whole(row), sizes(row)
-    old = places[OLD]
-    new = places[NEW]
     given = longs(places[GIVEN], GIVEN_COUNT)
     x_at, e_at, zero, turned_at, packed_at, bias_at, w, b, master, rate_w, rate_b, slot, limit = (
         r[P], r[P + 1], r[P + 2], r[P + 3], r[P + 4], r[P + 5], r[P + 6], r[P + 7], r[P + 8],
         r[P + 9], r[P + 10], r[P + 11], r[P + 12],
     )  # fmt: skip
-    rate, tensor = r[P + 13] * given[RATE] // FULL_RATE, r[P + 14]
+    rate, tensor, room = r[P + 13] * given[RATE] // FULL_RATE, r[P + 14], r[P + 15]
     size, outputs = g[C], g[N]
     turned, packed = bytes_at(turned_at, EVERYTHING), codes(packed_at, EVERYTHING)
     turn_error(codes(e_at, count * outputs), count, outputs, turned)
@@ -199,88 +206,19 @@ def learn_dense(row, first, count, places):
     rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
     key, extra = rounding_key(given, tensor), I32(zero + ADDED)
     line = -(-size // WIDE_COLUMNS) * WIDE_COLUMNS
-    rows, factors, drawn = split(r[P + 15], WIDE_ROWS * line)
-    old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
-    for first in range(0, outputs, WIDE_ROWS):
-        height = min(WIDE_ROWS, outputs - first)
-        dense_rows(turned, packed, count, first, height, size, rows, line)
-        for j in range(height):
-            n = first + j
-            own, taken = rows[j * line : j * line + size], I32(extra * acc_b[n])
-            scale = I32(rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
-                                        rate, UPDATE_SHIFT))  # fmt: skip
-            for k in range(size):
-                own[k] = I32(own[k] - taken)
-                factors[k] = scale
-            given[SATURATED] += step_rows(n, 1, size, own, factors, key, old, new, w, master, drawn)
+    old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    for start in range(0, outputs, WIDE_ROWS):
+        rows = min(WIDE_ROWS, outputs - start)
+        dense_rows(turned, packed, count, start, rows, size, room, line)
+        octets = draw_octets(key, start * size, rows * size, room + 4 * WIDE_ROWS * line + 64)
+        for j in range(rows):
+            n = start + j
+            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
+                                    rate, UPDATE_SHIFT)  # fmt: skip
+            given[SATURATED] += step_row(
+                room + 4 * j * line, I32(extra * acc_b[n]), scale, octets + j * size, places, w,
+                master, n * size, size, outputs,
+            )  # fmt: skip
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)
-
-
-def perturb(row, first, count, places):
-    """Move weights and biases along their signs: `edgetrain.rules.weight_space.outputs`."""
-    r, g = whole(row), sizes(row)
-    old = places[OLD]
-    given = longs(places[GIVEN], GIVEN_COUNT)
-    w, b, eps, query, queries, limit, tensor, w_out, b_out = (
-        r[P], r[P + 1], I32(r[P + 2] * r[P + 3]), r[P + 4], r[P + 5], r[P + 6], r[P + 7], r[P + 8],
-        r[P + 9],
-    )  # fmt: skip
-    size = g[KH] * g[KW] * g[C]
-    key = stream_key(given[SEED], given[NUMBER] * queries + query, tensor, PERTURB)
-    old_b, new_b = ints(old + b, g[N]), ints(b_out, g[N])
-    for n in range(g[N]):
-        source, target, line = old + w + n * size, w_out + n * size, n * (size // 32 + 1)
-        for k in range(0, size - 31, 32):
-            bits = word(key[0], key[1], U32(line + k // 32))
-            perturb_vector(I64(bits), eps, source + k, target + k)
-        bits = word(key[0], key[1], U32(line + size // 32))
-        for k in range(size // 32 * 32, size):
-            moved = I32(I32(codes(source + k, 1)[0]) + I32(eps * sign(bits, k % 32)))
-            codes(target + k, 1)[0] = np.int8(min(max(moved, I32(-WEIGHT_MAX)), I32(WEIGHT_MAX)))
-        moved = I64(old_b[n]) + I64(eps) * BIAS_INPUT * I64(sign(bits, size % 32))
-        new_b[n] = I32(min(max(moved, -limit), limit))
-
-
-def learn_signs(row, first, count, places):
-    """Step a layer along the signs of every query: `edgetrain.rules.weight_space.learn`."""
-    r, g = whole(row), sizes(row)
-    old = places[OLD]
-    new = places[NEW]
-    given = longs(places[GIVEN], GIVEN_COUNT)
-    differences, queries, capacity, uses_sign, w, b, master, rate_w, rate_b, limit, tensor = (
-        r[P], r[P + 1], r[P + 2], r[P + 3], r[P + 4], r[P + 5], r[P + 6], r[P + 7], r[P + 8],
-        r[P + 9], r[P + 10],
-    )  # fmt: skip
-    size, outputs, batch = g[KH] * g[KW] * g[C], g[N], given[BATCH]
-    slopes = np.empty(queries, np.int64)
-    for q in range(queries):
-        own = longs(differences + 8 * q * capacity, batch)
-        slope = I64(0)
-        for i in range(batch):
-            slope += own[i]
-        slope = min(max(slope, I64(-DIFFERENCE_MAX)), I64(DIFFERENCE_MAX))
-        if uses_sign:
-            slope = I64((slope > 0) - I64(slope < 0)) << SIGN_BITS
-        slopes[q] = slope
-    exponent = -SIGN_BITS if uses_sign else -LOGIT_BITS
-    divisor = I64(1) if uses_sign else batch
-    rates_w, rates_b = ints(rate_w, 2 * outputs), ints(rate_b, 2 * outputs)
-    round_key = rounding_key(given, tensor)
-    together = max(min(outputs, SIGNED // size), 1)
-    acc, factors, drawn = split(r[P + 11], together * size)
-    old_b, new_b = ints(old + b, outputs), ints(new + b, outputs)
-    for first in range(0, outputs, together):
-        count = min(together, outputs - first)
-        for j in range(count):
-            n, own = first + j, slice(j * size, (j + 1) * size)
-            total = sum_signs(slopes, given[SEED], given[NUMBER], tensor, n, acc[own])
-            base, shift = rates_w[n], rates_w[outputs + n]
-            factors[own] = I32(rate_multiplier(base, shift, exponent, divisor, given[RATE],
-                                               UPDATE_SHIFT))  # fmt: skip
-            scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
-                                    given[RATE], BIAS_SHIFT)  # fmt: skip
-            new_b[n] = step_bias(old_b[n], total, scale, limit)
-        given[SATURATED] += step_rows(first, count, size, acc, factors, round_key, old, new, w,
-                                      master, drawn)  # fmt: skip

@@ -11,9 +11,9 @@ from edgetrain.kernels.cpu_numba_elements import (
     I64,
     requantize_rows,
     rescale,
-    scale_down,
 )
-from edgetrain.kernels.cpu_numba_gemm import LANES
+from edgetrain.kernels.cpu_numba_errors import back
+from edgetrain.kernels.cpu_numba_errors_channels import back_channels
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_learn import (
     LOSS,
@@ -29,9 +29,11 @@ from edgetrain.kernels.cpu_numba_memory import (
     codes,
     ints,
     longs,
+    shorts,
+    sizes,
     whole,
 )  # fmt: skip
-from edgetrain.kernels.cpu_numba_vectors import scale_vectors
+from edgetrain.kernels.cpu_numba_scale import MULTIPLIER, bits_to_shift, note, send
 
 P = FIRST
 WATCH_STEPS, ERROR_BITS, MERGE_BITS = 32, 7, 15
@@ -42,10 +44,9 @@ UNUSED = -1
 def requantize(row, first, count, places):
     """Requantize sums."""
     r = whole(row)
-    width = r[P + 3]
-    requantize_rows(ints(r[P], count * width), ints(r[P + 1], width),
-                    ints(r[P + 2], width), r[P + 4], r[P + 5], r[P + 6],
-                    codes(r[P + 7], count * width))  # fmt: skip
+    size, width = count * r[P + 3], r[P + 4]
+    requantize_rows(ints(r[P], size), ints(r[P + 1], width), ints(r[P + 2], width), r[P + 5],
+                    r[P + 6], r[P + 7], codes(r[P + 8], size))  # fmt: skip
 
 
 @part
@@ -93,22 +94,35 @@ def squared_error(row, first, count, places):
 def scale(row, first, count, places):
     """Scale sums to int8 at their delayed exponent: `edgetrain.step.Step.scale`."""
     r = whole(row)
-    old = places[OLD]
-    size, multiplier, shift, limit, table, watch, exponent, y_exponent = (
-        r[P + 1] * count, r[P + 2], r[P + 3], r[P + 4], r[P + 5], r[P + 6], r[P + 7], r[P + 8],
-    )  # fmt: skip
-    finest = longs(exponent, 1)[0] + shift
-    wanted = min(I64(ints(old + table, 1)[0]), limit)
-    used = min(max(wanted, finest), finest + 31)
-    vectors = size // LANES
-    peak, done = I64(0), vectors * LANES
-    if vectors:
-        peak = scale_vectors(r[P], multiplier, used - finest - 1, r[P + 9], vectors)
-    rest = ints(r[P] + 4 * done, size - done)
-    peak = max(peak, scale_down(rest, multiplier, finest - used, codes(r[P + 9] + done, rest.size)))
-    seen = longs(watch, 2)
-    seen[0], seen[1] = used, max(seen[1], peak)
-    longs(y_exponent, 1)[0] = used
+    how = r[P + 2 :]
+    right = bits_to_shift(how, places)
+    note(how, right, send(r[P], r[P + 1] * count, how[MULTIPLIER], right, r[P + 9], I64(0)))
+
+
+def grad_x(row, first, count, places):
+    """Compute the error of a layer's input, scaled, or without a multiplier as sums."""
+    r, g = whole(row), sizes(row)
+    how = r[P + 5 :]
+    multiplier = how[MULTIPLIER]
+    right = bits_to_shift(how, places) if multiplier else I64(0)
+    peak = back(codes(r[P], EVERYTHING), count, g, codes(r[P + 1], EVERYTHING),
+                shorts(r[P + 2], EVERYTHING), r[P + 3], ints(r[P + 4], EVERYTHING), multiplier,
+                right, r[P + 12])  # fmt: skip
+    if multiplier:
+        note(how, right, peak)
+
+
+def grad_x_channels(row, first, count, places):
+    """Compute the error of a depthwise layer's input, as `grad_x` does."""
+    r, g = whole(row), sizes(row)
+    how = r[P + 5 :]
+    multiplier = how[MULTIPLIER]
+    right = bits_to_shift(how, places) if multiplier else I64(0)
+    peak = back_channels(codes(r[P], EVERYTHING), count, g, codes(r[P + 1], EVERYTHING),
+                         shorts(r[P + 2], EVERYTHING), r[P + 3], ints(r[P + 4], EVERYTHING),
+                         multiplier, right, r[P + 12])  # fmt: skip
+    if multiplier:
+        note(how, right, peak)
 
 
 def lower(row, first, count, places):

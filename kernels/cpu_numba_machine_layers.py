@@ -7,12 +7,14 @@ from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.layers import ADD_LEFT_SHIFT
 from edgetrain.kernels import cpu_numba_depthwise as depthwise
 from edgetrain.kernels import cpu_numba_errors as errors
+from edgetrain.kernels import cpu_numba_errors_channels as errors_channels
 from edgetrain.kernels import cpu_numba_gemm as gemm
 from edgetrain.kernels import cpu_numba_gradients as gradients
 from edgetrain.kernels import cpu_numba_losses as losses
+from edgetrain.kernels import cpu_numba_pack as packing
 from edgetrain.kernels import cpu_numba_pools as pools
 from edgetrain.kernels.cpu_numba_elements import I32, add_codes
-from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE, C, H, N, W
+from edgetrain.kernels.cpu_numba_gemm import LANES, LEFT_TYPE, C, H, W
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import (
     NEW,
@@ -27,6 +29,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     sizes,
     whole,
 )  # fmt: skip
+from edgetrain.kernels.cpu_numba_vectors import add_vector
 
 P, ALL = FIRST, 2**60
 
@@ -69,16 +72,23 @@ def pack(row, first, count, places):
     """Lay out the weights of a layer."""
     r = whole(row)
     base = places[OLD] if r[P] else 0
-    gemm.pack(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row), r[P + 3],
+    packing.pack(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row), r[P + 3],
               codes(r[P + 4], ALL), ints(r[P + 5], ALL))  # fmt: skip
 
 
 def pack_channels(row, first, count, places):
     """Lay out the weights of a depthwise layer."""
-    r, g = whole(row), sizes(row)
+    r = whole(row)
     base = places[OLD] if r[P] else 0
-    depthwise.turn(codes(base + r[P + 1], ALL), g, codes(r[P + 3], ALL))
-    copy(r[P + 4], base + r[P + 2], 4 * g[N])
+    depthwise.pack_channels(codes(base + r[P + 1], ALL), ints(base + r[P + 2], ALL), sizes(row),
+                            r[P + 3], codes(r[P + 4], ALL), ints(r[P + 5], ALL))  # fmt: skip
+
+
+def pack_channels_back(row, first, count, places):
+    """Lay out the weights through which errors of a depthwise layer flow back."""
+    r = whole(row)
+    base = places[OLD] if r[P] else 0
+    errors_channels.turn_back(codes(base + r[P + 1], ALL), sizes(row), codes(r[P + 2], ALL))
 
 
 def pack_back(row, first, count, places):
@@ -101,7 +111,7 @@ def channels(row, first, count, places):
     r = whole(row)
     depthwise.depthwise(codes(r[P], ALL), count, sizes(row), r[P + 1], codes(r[P + 2], ALL),
                         ints(r[P + 3], ALL), ints(r[P + 4], ALL), ints(r[P + 5], ALL), r[P + 6],
-                        r[P + 7], r[P + 8], shorts(r[P + 9], ALL),
+                        r[P + 7], r[P + 8], area_at(r[P + 9]),
                         codes(r[P + 10], ALL))  # fmt: skip
 
 
@@ -116,7 +126,7 @@ def channel_sums(row, first, count, places):
     """Compute a depthwise convolution as int32 sums."""
     r = whole(row)
     depthwise.depthwise_sums(codes(r[P], ALL), count, sizes(row), r[P + 1], codes(r[P + 2], ALL),
-                             ints(r[P + 3], ALL), shorts(r[P + 4], ALL),
+                             ints(r[P + 3], ALL), area_at(r[P + 4]),
                              ints(r[P + 5], ALL))  # fmt: skip
 
 
@@ -165,9 +175,15 @@ def add(row, first, count, places):
     """Add two values."""
     r = whole(row)
     size = count * r[P + 13]
-    add_codes(codes(r[P], size), r[P + 1], r[P + 2], r[P + 3], codes(r[P + 4], size), r[P + 5],
-              r[P + 6], r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10], r[P + 11],
-              r[P + 12], codes(r[P + 14], size))  # fmt: skip
+    done = size - size % LANES
+    for i in range(0, done, LANES):
+        add_vector(r[P] + i, r[P + 1], r[P + 2], r[P + 3], r[P + 4] + i, r[P + 5], r[P + 6],
+                   r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10], r[P + 11], r[P + 12],
+                   r[P + 14] + i)  # fmt: skip
+    rest = size - done
+    add_codes(codes(r[P] + done, rest), r[P + 1], r[P + 2], r[P + 3], codes(r[P + 4] + done, rest),
+              r[P + 5], r[P + 6], r[P + 7], ADD_LEFT_SHIFT, r[P + 8], r[P + 9], r[P + 10],
+              r[P + 11], r[P + 12], codes(r[P + 14] + done, rest))  # fmt: skip
 
 
 def look_up(row, first, count, places):
@@ -193,22 +209,6 @@ def logits(row, first, count, places):
     width = r[P + 3]
     losses.logits_q10(ints(r[P], count * width), ints(r[P + 1], width), ints(r[P + 2], width),
                       width, ints(r[P + 4], ALL))  # fmt: skip
-
-
-def grad_x(row, first, count, places):
-    """Compute the error of a layer's input as sums."""
-    r = whole(row)
-    errors.grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
-                     shorts(r[P + 2], ALL), shorts(r[P + 3], ALL), ints(r[P + 4], ALL),
-                     ints(r[P + 5], ALL))  # fmt: skip
-
-
-def grad_x_channels(row, first, count, places):
-    """Compute the error of a depthwise layer's input as sums."""
-    r = whole(row)
-    depthwise.depthwise_grad_x(codes(r[P], ALL), count, sizes(row), codes(r[P + 1], ALL),
-                               shorts(r[P + 2], ALL), ints(r[P + 3], ALL),
-                               ints(r[P + 4], ALL))  # fmt: skip
 
 
 def grad_w(row, first, count, places):

@@ -14,8 +14,11 @@ from edgetrain.kernels.cpu_numba_jit import part
 SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64,
                        types.CPointer(types.int64))  # fmt: skip
 """An instruction: its row, the first sample, how many, and the places of OLD and so on."""
-OLD, NEW, X, OUT, TARGETS, GIVEN = range(6)
+OLD, NEW, X, OUT, TARGETS, GIVEN, PROGRAM, LENGTH = range(8)
+PLACES = 8
 GIVEN_COUNT = len(instructions.GIVEN)
+SCRATCH = 4096
+"""Bytes on the stack."""
 EVERYTHING = 2**60
 """Length of an array whose end nobody asks for."""
 
@@ -60,6 +63,19 @@ def copy(typing, target, source, count):
     return types.void(*[types.int64] * 3), code
 
 
+@intrinsic
+def scratch(typing):
+    """Return the address of SCRATCH bytes that the calling function has while it runs."""
+
+    def code(context, builder, signature, given):
+        kind = ir.ArrayType(ir.IntType(8), SCRATCH)
+        with builder.goto_entry_block():
+            place = builder.alloca(kind)
+        return builder.ptrtoint(place, ir.IntType(64))
+
+    return types.int64(), code
+
+
 @part
 def bytes_at(address, count):
     """Array of uint8."""
@@ -82,6 +98,12 @@ def shorts(address, count):
 def ints(address, count):
     """Array of int32."""
     return carray(_pointer(address), (count,), np.int32)
+
+
+@part
+def words(address, count):
+    """Array of uint32."""
+    return carray(_pointer(address), (count,), np.uint32)
 
 
 @part

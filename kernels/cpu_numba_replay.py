@@ -3,37 +3,38 @@
 
 import numpy as np
 
-from edgetrain.arithmetic.randomness import ROUND, UInt32
+from edgetrain.arithmetic.randomness import UInt32
 from edgetrain.arithmetic.replays import check_shapes
-from edgetrain.arithmetic.rooms import SIGNED
+from edgetrain.arithmetic.rooms import SIGNED, learning_signs
 from edgetrain.arithmetic.rounding import Int8, Int32
-from edgetrain.kernels.cpu_numba_elements import I64, stream_key
+from edgetrain.kernels.cpu_numba_elements import I64
 from edgetrain.kernels.cpu_numba_jit import jit
-from edgetrain.kernels.cpu_numba_learn import step_bias, step_rows, sum_signs
-from edgetrain.kernels.cpu_numba_single import ready
+from edgetrain.kernels.cpu_numba_learn import step_bias
+from edgetrain.kernels.cpu_numba_learn_signs import draw_rows, step_output
+from edgetrain.kernels.cpu_numba_memory import PLACES
+from edgetrain.kernels.cpu_numba_single import ready, room, with_slack
 
 
 @jit
-def replay(w, b, slopes, seed, tensor, first, rates_w, rates_b, limit):
+def replay(w, b, slopes, seed, tensor, first, rates_w, rates_b, limit, room):
     """Take the steps of one device with w (channels, n) and b, in place.
 
     As many channels as fit in the cache take all their steps before the next ones.
     """
     steps, (channels, n) = len(slopes), w.shape
-    together = max(min(channels, SIGNED // max(n, 1)), 1)
-    acc, factors = np.empty(together * n, np.int32), np.empty(together * n, np.int32)
-    drawn = np.empty((together * n + 6) // 4, np.uint32)
+    together, queries = max(SIGNED // max(n, 1), 1), slopes.shape[1]
+    places, at = np.zeros(PLACES, np.int64), room.ctypes.data
     for start in range(0, channels, together):
-        count = min(together, channels - start)
+        rows = min(together, channels - start)
         for s in range(steps):
             number = first + s
-            for j in range(count):
-                own = slice(j * n, j * n + n)
-                total = sum_signs(slopes[s], seed, number, tensor, start + j, acc[own])
-                factors[own] = rates_w[s, start + j]
-                b[start + j] = step_bias(b[start + j], total, I64(rates_b[s, start + j]), limit)
-            key, place = stream_key(seed, number, tensor, ROUND), w.ctypes.data
-            step_rows(start, count, n, acc, factors, key, 0, 0, place, -1, drawn)
+            octets = draw_rows(seed, number, queries, tensor, start, rows, n, at)
+            for j in range(rows):
+                c = start + j
+                total, _ = step_output(slopes[s], seed, number, tensor, I64(rates_w[s, c]), c, j,
+                                       octets, places, w.ctypes.data, -1, n, channels,
+                                       at)  # fmt: skip
+                b[c] = step_bias(b[c], total, I64(rates_b[s, c]), limit)
 
 
 def replay_int8(
@@ -42,9 +43,13 @@ def replay_int8(
 ) -> tuple[Int8, Int32]:  # fmt: skip
     """See `edgetrain.fixed.replay_int8`."""
     check_shapes(w, b, slopes, seeds, rates_w, rates_b)
-    new_w, new_b = np.array(w, np.int8, order="C"), np.array(b, np.int32, order="C")
+    new_w, new_b = with_slack(w)[: w.size].reshape(w.shape), np.array(b, np.int32, order="C")
+    if not slopes.shape[2]:
+        return new_w, new_b
+    space = room(learning_signs((1, 1, w.shape[2], 1, 1, w.shape[1], 1, 1, 1, 1, 0, 0, 1)))
     rates = ready(rates_w, np.int32), ready(rates_b, np.int32)
     for device, seed in enumerate(seeds.tolist()):
         own = ready(slopes[device], np.int32)
-        replay(new_w[device], new_b[device], own, seed, int(tensor), int(first), *rates, int(limit))
+        replay(new_w[device], new_b[device], own, seed, int(tensor), int(first), *rates, int(limit),
+               space)  # fmt: skip
     return new_w, new_b

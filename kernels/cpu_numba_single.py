@@ -55,5 +55,5 @@ def execute(
         for key in INSTRUCTIONS[name]
     ]
     table = machine.assemble([(name, geometry, numbers)])
-    places = np.empty(6, np.int64)
+    places = np.empty(machine.PLACES, np.int64)
     machine.run(table, NO_BLOCK, NO_BLOCK, NO_CODES, NO_CODES, NO_TARGETS, given, places)

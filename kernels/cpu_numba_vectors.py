@@ -1,63 +1,17 @@
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
-"""Whole vectors of the backend "numba" as LLVM IR: what LLVM does not find in a loop by itself.
-
-Products of int32 numbers are taken for even and odd lanes apart, which is what processors have.
-"""
+"""Whole vectors of the backend "numba" as LLVM IR: what LLVM does not find in a loop by itself."""
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from edgetrain.kernels.cpu_numba_target import Shape, current
-from edgetrain.kernels.cpu_numba_tile import I8, I16, I32, I64, STEPS, Writer
+from edgetrain.kernels.cpu_numba_tile import STEPS, Writer
+from edgetrain.kernels.cpu_numba_writer import I8, I16, I32, I64, Vectors
 
-LANES = current().lanes
-STEP_TYPE = {4: I32, 2: I16}[STEPS[current().lowering]]
+LANES, LOWERING = current().lanes, current().lowering
+STEP_TYPE = {4: I32, 2: I16}[STEPS[LOWERING]]
 """What holds the numbers of one step of packed weights."""
-
-
-def _writer(builder):
-    return Writer(builder, Shape(1, 1), LANES, "each", False)
-
-
-def _clip(builder, value, low, high):
-    """Keep lanes within limits."""
-    value = builder.select(builder.icmp_signed("<", value, low), low, value)
-    return builder.select(builder.icmp_signed(">", value, high), high, value)
-
-
-@intrinsic
-def step_vector(typing, acc, scale, octets, w, out):
-    """Step LANES int8 weights: `edgetrain.fixed.update_int8`; return how many saturated.
-
-    Arguments are addresses of int32 sums, int32 multipliers, random octets, int8 weights and
-    the new ones.
-    """
-
-    def code(context, builder, signature, given):
-        acc, scale, octets, w, out = given
-        writer = _writer(builder)
-        narrow, count = ir.VectorType(I8, LANES), LANES // 2
-        drawn = builder.zext(writer.load(octets, narrow), writer.vector)
-        fraction = builder.add(builder.shl(drawn, writer.splat(24)), writer.splat(1 << 23))
-        pairs = builder.bitcast(fraction, ir.VectorType(I64, count))
-        by = ir.Constant(pairs.type, [32] * count)
-        low_half = ir.Constant(pairs.type, [2**32 - 1] * count)
-        fractions = builder.and_(pairs, low_half), builder.lshr(pairs, by)
-        numbers = (writer.halves(writer.load(a, writer.vector)) for a in (acc, scale))
-        even, odd = (
-            builder.add(builder.mul(a, b), f) for a, b, f in zip(*numbers, fractions, strict=True)
-        )
-        steps = writer.join(builder.lshr(even, by), odd)
-        clipped = _clip(builder, steps, writer.splat(-128), writer.splat(127))
-        lost = builder.icmp_signed("!=", steps, clipped)
-        before = builder.sext(writer.load(w, narrow), writer.vector)
-        after = _clip(builder, builder.sub(before, clipped), writer.splat(-127), writer.splat(127))
-        writer.store(builder.trunc(after, narrow), out)
-        bits = builder.bitcast(lost, ir.IntType(LANES))
-        return builder.zext(builder.ctpop(bits), I64)
-
-    return types.int64(*[types.int64] * 5), code
 
 
 @intrinsic
@@ -70,10 +24,10 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
 
     def code(context, builder, signature, given):
         acc, multiplier, right, out, count = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         factor, bits = (writer.spread(builder.trunc(v, I32)) for v in (multiplier, right))
         is_right = builder.icmp_signed(">=", bits, writer.splat(0))
-        bits = _clip(builder, bits, writer.splat(0), writer.splat(31))
+        bits = writer.clip(bits, writer.splat(0), writer.splat(31))
         factors, before = writer.halves(factor), builder.block
         loop, done = (builder.append_basic_block(name) for name in ("vector", "done"))
         builder.branch(loop)
@@ -89,7 +43,7 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
         is_negative = builder.icmp_signed("<", scaled, writer.splat(0))
         size = builder.select(is_negative, builder.neg(scaled), scaled)
         most = builder.select(builder.icmp_signed(">", size, peak), size, peak)
-        clipped = _clip(builder, scaled, writer.splat(-127), writer.splat(127))
+        clipped = writer.clip(scaled, writer.splat(-127), writer.splat(127))
         narrow = builder.trunc(clipped, ir.VectorType(I8, LANES))
         writer.store(narrow, builder.add(out, builder.mul(i, I64(LANES))))
         following = builder.add(i, I64(1))
@@ -103,12 +57,53 @@ def scale_vectors(typing, acc, multiplier, right, out, count):
 
 
 @intrinsic
+def add_vector(typing, a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift, bits,
+               zero, multiplier, shift, low, high, out):  # fmt: skip
+    """Add LANES int8 numbers of different scales: `edgetrain.fixed.add`.
+
+    Arguments are the address of numbers, their zero point, multiplier and shift, twice; bits that
+    both are shifted left first; zero point, multiplier and shift of the result, its limits and
+    its address.
+    """
+
+    def code(context, builder, signature, given):
+        writer = Vectors(builder, LANES)
+        *inputs, bits, zero, multiplier, shift, low, high, out = given
+        narrow = ir.VectorType(I8, LANES)
+
+        def spread(value):
+            return writer.spread(builder.trunc(value, I32))
+
+        def rescaled(value, multiplier, shift):
+            shift, none = spread(shift), writer.splat(0)
+            is_right = builder.icmp_signed("<", shift, none)
+            left = builder.select(is_right, none, shift)
+            right = builder.select(is_right, builder.not_(shift), none)
+            factors = writer.halves(spread(multiplier))
+            first = writer.rounded_product(writer.halves(builder.shl(value, left)), factors)
+            moved = builder.add(first, builder.ashr(first, writer.splat(31)))
+            half = builder.add(builder.ashr(moved, right), writer.splat(1))
+            return builder.select(is_right, builder.ashr(half, writer.splat(1)), first)
+
+        parts = []
+        for address, own_zero, own_multiplier, own_shift in (inputs[:4], inputs[4:]):
+            octets = builder.sext(writer.load(address, narrow), writer.vector)
+            centred = builder.shl(builder.sub(octets, spread(own_zero)), spread(bits))
+            parts.append(rescaled(centred, own_multiplier, own_shift))
+        total = builder.add(rescaled(builder.add(*parts), multiplier, shift), spread(zero))
+        writer.store(builder.trunc(writer.clip(total, spread(low), spread(high)), narrow), out)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 15), code
+
+
+@intrinsic
 def weigh_vector(typing, e, ratio, out):
     """Multiply LANES int8 errors by int16 ratios; all three are addresses."""
 
     def code(context, builder, signature, given):
         e, ratio, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         wide = ir.VectorType(I16, LANES)
         errors = builder.sext(writer.load(e, ir.VectorType(I8, LANES)), wide)
         writer.store(builder.mul(errors, writer.load(ratio, wide)), out)
@@ -127,7 +122,7 @@ def join_vector(typing, first, second, third, fourth, mask, flip, out):
 
     def code(context, builder, signature, given):
         *rows, mask, flip, out = given
-        writer = _writer(builder)
+        writer = Vectors(builder, LANES)
         word = writer.splat(0)
         for place, row in enumerate(rows):
             octets = writer.load(row, ir.VectorType(I8, LANES))
@@ -141,94 +136,81 @@ def join_vector(typing, first, second, third, fourth, mask, flip, out):
 
 
 @intrinsic
-def turn_block(typing, source, row, target, column):
-    """Turn LANES rows of LANES steps of weights into columns.
+def turn_block(typing, source, row, count, have, last, target, column, totals):
+    """Turn rows of steps of weights into columns, LANES of each, and add the weights of each row.
 
-    Arguments are the address of the first row and bytes from row to row, then the address of the
-    first column and bytes from column to column.
+    Arguments are the address of the first row, bytes from row to row, how many rows and how many
+    steps exist, what is kept of the last step, the address of the first column, bytes from column
+    to column, and the address of LANES sums. Columns without a step are not stored.
     """
 
     def code(context, builder, signature, given):
-        source, row, target, column = given
-        writer = _writer(builder)
+        source, row, count, have, last, target, column, totals = given
+        writer = Writer(builder, Shape(1, 1), LANES, LOWERING)
         kind = ir.VectorType(STEP_TYPE, LANES)
-        rows = [
-            writer.load(builder.add(source, builder.mul(row, I64(i))), kind) for i in range(LANES)
-        ]
-        distance = LANES // 2
-        while distance:
-            for i in range(LANES):
-                if not i & distance:
-                    a, b = rows[i], rows[i | distance]
-                    rows[i] = _shuffle(builder, a, b, distance, 0)
-                    rows[i | distance] = _shuffle(builder, a, b, distance, distance)
-            distance //= 2
+        lanes = ir.Constant(writer.vector, list(range(LANES)))
+        ends = writer.spread(builder.trunc(builder.sub(have, I64(1)), I32))
+        inside, at_end = (builder.icmp_signed(op, lanes, ends) for op in ("<", "=="))
+        none, every = (ir.Constant(kind, [value] * LANES) for value in (0, -1))
+        kept = builder.select(at_end, writer.spread(builder.trunc(last, STEP_TYPE)), none)
+        kept = builder.select(inside, every, kept)
+        rows = []
+        for i in range(LANES):
+            exists = builder.icmp_signed("<", I64(i), count)
+            at = builder.select(exists, builder.add(source, builder.mul(row, I64(i))), source)
+            rows.append(builder.and_(writer.load(at, kind), kept))
+        rows = _turned(builder, rows)
+        total = writer.load(totals, writer.vector)
+        for value in rows:
+            total = writer.multiply_add(total, writer.ones(), writer.widen(value))
+        writer.store(total, totals)
         for i, value in enumerate(rows):
-            writer.store(value, builder.add(target, builder.mul(column, I64(i))))
+            with builder.if_then(builder.icmp_signed("<", I64(i), have)):
+                writer.store(value, builder.add(target, builder.mul(column, I64(i))))
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 4), code
+    return types.void(*[types.int64] * 8), code
+
+
+@intrinsic
+def turn_ints(typing, source, row, count, target, column, stored):
+    """Turn rows of LANES int32 numbers into columns.
+
+    Arguments are the address of the first row, bytes from row to row, how many rows exist, the
+    address of the first column, bytes from column to column, and how many numbers of a column are
+    stored.
+    """
+
+    def code(context, builder, signature, given):
+        source, row, count, target, column, stored = given
+        writer, rows = Vectors(builder, LANES), []
+        lanes = ir.Constant(writer.vector, list(range(LANES)))
+        kept = builder.icmp_signed("<", lanes, writer.spread(builder.trunc(stored, I32)))
+        for i in range(LANES):
+            exists = builder.icmp_signed("<", I64(i), count)
+            at = builder.select(exists, builder.add(source, builder.mul(row, I64(i))), source)
+            rows.append(writer.load(at, writer.vector))
+        for i, value in enumerate(_turned(builder, rows)):
+            writer.store_some(value, builder.add(target, builder.mul(column, I64(i))), kept)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), code
+
+
+def _turned(builder, rows):
+    """Turn LANES rows of LANES numbers into columns."""
+    rows, distance = list(rows), LANES // 2
+    while distance:
+        for i in range(LANES):
+            if not i & distance:
+                a, b = rows[i], rows[i | distance]
+                rows[i] = _shuffle(builder, a, b, distance, 0)
+                rows[i | distance] = _shuffle(builder, a, b, distance, distance)
+        distance //= 2
+    return rows
 
 
 def _shuffle(builder, a, b, distance, start):
     """Exchange blocks of lanes: those of b behind those of a, both from start on."""
     lanes = [e - (e & distance) + start + (LANES if e & distance else 0) for e in range(LANES)]
     return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))
-
-
-SIGNS = 32
-"""Signs in a word."""
-
-
-def _signed(builder, bits, value):
-    """Spread a number over SIGNS lanes, negated where the bit of a word is set."""
-    kind = ir.VectorType(value.type, SIGNS)
-    undefined = ir.Constant(kind, ir.Undefined)
-    zeros = ir.Constant(ir.VectorType(I32, SIGNS), [0] * SIGNS)
-    plus, minus = (
-        builder.shuffle_vector(builder.insert_element(undefined, v, I32(0)), undefined, zeros)
-        for v in (value, builder.neg(value))
-    )
-    mask = builder.bitcast(builder.trunc(bits, I32), ir.VectorType(ir.IntType(1), SIGNS))
-    return builder.select(mask, minus, plus)
-
-
-@intrinsic
-def perturb_vector(typing, bits, size, w, out):
-    """Move SIGNS int8 weights by a size, at most 2**14, along the signs of a word, to [-127, 127].
-
-    Arguments are the word, the size, and the addresses of the weights and of the new ones.
-    """
-
-    def code(context, builder, signature, given):
-        bits, size, w, out = given
-        writer = _writer(builder)
-        moves = _signed(builder, bits, builder.trunc(size, I16))
-        narrow = ir.VectorType(I8, SIGNS)
-        moved = builder.add(builder.sext(writer.load(w, narrow), moves.type), moves)
-        limits = (ir.Constant(moves.type, [v] * SIGNS) for v in (-127, 127))
-        writer.store(builder.trunc(_clip(builder, moved, *limits), narrow), out)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), code
-
-
-@intrinsic
-def sign_vector(typing, bits, slope, adds, out):
-    """Write a slope along the signs of a word to SIGNS int32 numbers, or add it to them.
-
-    Arguments are the word, the slope, whether to add, and the address of the numbers.
-    """
-
-    def code(context, builder, signature, given):
-        bits, slope, adds, out = given
-        writer = _writer(builder)
-        signed = _signed(builder, bits, builder.trunc(slope, I32))
-        before = writer.load(out, signed.type)
-        kept = builder.select(
-            builder.icmp_signed("!=", adds, I64(0)), before, ir.Constant(signed.type, [0] * SIGNS)
-        )
-        writer.store(builder.add(kept, signed), out)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 4), code

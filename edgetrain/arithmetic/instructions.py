@@ -14,6 +14,9 @@ GEOMETRY = (
 )  # fmt: skip
 """Sizes of a layer; samples is the most that one instruction sees at a time."""
 
+SCALING = ("multiplier", "shift", "limit", "table", "watch", "exponent", "y_exponent")
+"""How sums are scaled: a factor and the delayed exponent."""
+
 INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     # control: run the next rows for every few samples; copy from and to the caller
     "each": ("length", "samples"),
@@ -22,9 +25,13 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "clear": ("y", "size"),
     # weights as the kernels read them
     "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
-    "pack_channels": ("is_block", "w", "b", "packed", "bias"),
+    "pack_channels": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_back": ("is_block", "w", "packed"),
-    "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "w_out", "b_out"),
+    "pack_channels_back": ("is_block", "w", "packed"),
+    "perturb": ("w", "b", "size", "sign", "query", "queries", "limit", "tensor", "room", "w_out",
+                "b_out"),
+    "pack_perturbed": ("w", "b", "zero", "size", "sign", "query", "queries", "limit", "tensor",
+                       "room", "packed", "bias"),
     # the forward pass
     "layer": ("x", "zero", "packed", "bias", "multiplier", "shift", "y_zero", "low", "high",
               "area", "y"),
@@ -34,7 +41,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "channel_sums": ("x", "zero", "packed", "bias", "area", "y"),
     "shake": ("bias", "size", "sign", "query", "queries", "tensor", "y"),
     "shake_sums": ("x", "size", "sign", "query", "queries", "tensor", "width"),
-    "requantize": ("x", "multiplier", "shift", "width", "y_zero", "low", "high", "y"),
+    "requantize": ("x", "multiplier", "shift", "size", "width", "y_zero", "low", "high", "y"),
     "average": ("x", "y"),
     "maximum": ("x", "y"),
     "winners": ("x", "y"),
@@ -47,16 +54,16 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     # losses: added to the metric if they count, and with a sign to the differences of two passes
     "cross_entropy": ("x", "width", "e", "difference", "sign", "counts"),
     "squared_error": ("x", "width", "e", "difference", "sign", "counts"),
-    # errors: int32 sums to int8 by the delayed exponent of a row of the table
-    "scale": ("x", "size", "multiplier", "shift", "limit", "table", "watch", "exponent",
-              "y_exponent", "y"),
+    # errors: int32 sums to int8 by the delayed exponent of a row of the table; int32 remain those
+    # of "grad_x" and "grad_x_channels" without a multiplier
+    "scale": ("x", "size", *SCALING, "y"),
     "lower": ("exponent", "bits", "y_exponent"),
     "mask": ("e", "x", "low", "high", "size", "y"),
     "spread": ("x", "pixels", "width", "y"),
     "merge": ("size", "count", "e0", "exponent0", "e1", "exponent1", "e2", "exponent2",
               "base", "y"),
-    "grad_x": ("e", "packed", "ratio", "scaled", "image", "y"),
-    "grad_x_channels": ("e", "packed", "ratio", "image", "y"),
+    "grad_x": ("e", "packed", "ratio", "room", "image", *SCALING, "y"),
+    "grad_x_channels": ("e", "packed", "ratio", "room", "image", *SCALING, "y"),
     "average_grad": ("e", "y"),
     "maximum_grad": ("e", "index", "bits", "y"),
     "estimate": ("difference", "queries", "capacity", "uses_sign", "tensor", "x", "low", "high",

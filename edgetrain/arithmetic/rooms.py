@@ -11,6 +11,10 @@ ROWS, COLUMNS, STEP = 16, 64, 4
 """The largest tile, and the most products that one step adds."""
 SIGNED = 4096
 """Weights that step along signs at a time, where an output has fewer."""
+LINES = 8
+"""Lines of an image that errors are sent back to at a time."""
+TOGETHER = 32
+"""Pixels that errors are sent back to at a time where the kernel has one pixel."""
 SLACK = 64
 """Bytes behind every array."""
 
@@ -38,7 +42,7 @@ def padded(sizes: Sizes) -> tuple[int, int]:
 
 
 def area(sizes: Sizes) -> int:
-    """What a layer reads, padded, in the type of the micro-kernel (int16 if depthwise)."""
+    """What a layer reads, padded, in the type of the micro-kernel."""
     lines, line = padded(sizes)
     samples = sizes[12] if is_joined(sizes) else 1
     return samples * lines * line + ROWS * sizes[9] * sizes[2]
@@ -47,6 +51,11 @@ def area(sizes: Sizes) -> int:
 def packed(sizes: Sizes) -> int:
     """int8: weights of a layer."""
     return whole(sizes[5], COLUMNS) * sizes[6] * whole(sizes[7] * sizes[2], STEP)
+
+
+def packed_channels(sizes: Sizes) -> int:
+    """int8: weights of a depthwise layer."""
+    return sizes[6] * whole(sizes[7], STEP) * sizes[5]
 
 
 def packed_back(sizes: Sizes) -> int:
@@ -62,33 +71,35 @@ def is_neighbourly(sizes: Sizes) -> bool:
     return small and (sh, sw) == (1, 1)
 
 
-def scaled(sizes: Sizes) -> int:
-    """int16: errors times their channel's ratio; with `is_neighbourly` padded."""
-    rows = sizes[3] * sizes[4] * (sizes[12] if is_joined(sizes) else 1)
-    if is_neighbourly(sizes) and not is_joined(sizes):
-        rows = (sizes[0] + sizes[6]) * (sizes[1] + sizes[7])
-    return (rows + ROWS) * whole(sizes[5], 2)
+def back(sizes: Sizes) -> int:
+    """int8: int16 errors times their channel's ratio, and int32 sums, of lines or a few rows."""
+    width, channels, columns, depth = sizes[1], sizes[2], sizes[4], whole(sizes[5], 2)
+    if is_joined(sizes):
+        return TOGETHER * (2 * depth + 4 * channels) + SLACK
+    if is_neighbourly(sizes):
+        errors = (LINES + sizes[6]) * (width + sizes[7]) * depth + ROWS * COLUMNS
+        return 2 * errors + 4 * LINES * width * channels
+    return max(2 * (columns + ROWS) * depth, 4 * columns * channels) + SLACK
 
 
 def image(sizes: Sizes) -> int:
-    """int32: one padded image of errors, int16 with `is_neighbourly`; dense layers need none."""
+    """int32: one padded image of errors; none where nothing is scattered."""
     lines, line = padded(sizes)
-    if not is_neighbourly(sizes):
-        return lines * line
-    return (sizes[0] + sizes[6]) * (sizes[1] + sizes[7]) * sizes[2] // 2 + ROWS * COLUMNS
+    return 1 if is_joined(sizes) or is_neighbourly(sizes) else lines * line
 
 
 def turned_image(sizes: Sizes) -> int:
     """In that type: an image channel by channel, lines by the remainder of their stride.
 
-    Behind it two lines of joined pixels.
+    Behind it a line, where it is padded, and joined pixels.
     """
     height, width, channels, _, _, _, _, _, _, stride, _, _, samples = sizes
-    lines, line = 1, samples * height * width + STEP
+    lines, line, before = 1, samples * height * width + STEP, 0
     if not is_joined(sizes):
         lines, numbers = padded(sizes)
         line = whole(numbers // channels, stride) + STEP * stride
-    return (channels + ROWS) * lines * line + 2 * line * channels + 3 * SLACK
+        before = line * channels
+    return (channels + ROWS) * lines * line + before + 4 * ROWS * (channels + ROWS) + 3 * SLACK
 
 
 def packed_errors(sizes: Sizes) -> int:
@@ -100,9 +111,25 @@ def packed_errors(sizes: Sizes) -> int:
 
 
 def learning(sizes: Sizes) -> int:
-    """int8: gradients, multipliers and random octets of the outputs that learn at a time."""
-    weights = whole(sizes[6] * sizes[7] * sizes[2], COLUMNS)
-    return 9 * max(ROWS * weights, SIGNED) + 4 * weights
+    """int8: gradients and random octets of the outputs that learn at a time."""
+    return 5 * ROWS * whole(sizes[6] * sizes[7] * sizes[2], COLUMNS) + 4 * SLACK
+
+
+def signs(sizes: Sizes) -> int:
+    """int8: words of signs of the outputs that are perturbed at a time."""
+    return 4 * ROWS * (sizes[6] * sizes[7] * sizes[2] // 32 + 2)
+
+
+def perturbed(sizes: Sizes) -> int:
+    """int8: these words, and the weights of those outputs."""
+    return signs(sizes) + ROWS * sizes[6] * sizes[7] * sizes[2] + SLACK
+
+
+def learning_signs(sizes: Sizes) -> int:
+    """int8: gradient of an output; words of signs and octets of outputs that learn at a time."""
+    size = sizes[6] * sizes[7] * sizes[2]
+    together = max(SIGNED // max(size, 1), 1)
+    return 4 * (size + 2 * SLACK) + 4 * together * (size // 32 + 1) + together * size + 2 * SLACK
 
 
 def turned_errors(sizes: Sizes) -> int:

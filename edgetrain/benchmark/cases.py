@@ -93,10 +93,16 @@ LEARNERS: dict[str, tuple[Callable[[], FloatModel], tuple[int, ...]]] = {
 
 
 def rules(batch: int) -> dict[str, Rule]:
-    """Return the rules whose steps are timed, by name."""
+    """Return the rules whose steps are timed, by name.
+
+    With an exact head a step in weight space has a third, clean pass.
+    """
     settings = Settings(batch=batch, learning_rate=2**-6)
     return {
         "mono_forward": MonoForward(settings=settings, warmup=0),
         "forward_gradient weight": ForwardGradient(settings=settings, space="weight"),
+        "forward_gradient weight, two passes": ForwardGradient(
+            settings=settings, space="weight", head="same"
+        ),
         "forward_gradient activity": ForwardGradient(settings=settings),
     }

@@ -17,6 +17,8 @@ from edgetrain.model import Model
 from edgetrain.state import constants
 
 Values = dict[str, Buffer]
+FUSED_SHIFT = -1
+"""The largest shift that instructions "layer" and "channels" know: scales below 1/2."""
 
 
 class Parameters(NamedTuple):
@@ -128,19 +130,22 @@ class Packed(NamedTuple):
     bias: Buffer
 
 
+def packed_room(net: Network, node: Node) -> Packed:
+    """Return room for a layer's weights as the kernels read them."""
+    geometry = net.geometry(node)
+    depthwise = is_depthwise(net.graph, node)
+    size = (rooms.packed_channels if depthwise else rooms.packed)(geometry)
+    bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
+    return Packed(net.builder.array(size), bias)
+
+
 def pack(net: Network, node: Node, source: Parameters, is_block: bool) -> Packed:
     """Lay out weights before the loop that uses them."""
-    geometry = net.geometry(node)
-    bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
-    if is_depthwise(net.graph, node):
-        packed = net.builder.array(node.n_out * geometry[6] * geometry[7])
-        net.builder.prepare("pack_channels", geometry, is_block=int(is_block), w=source.w,
-                            b=source.b, packed=packed, bias=bias)  # fmt: skip
-    else:
-        packed = net.builder.array(rooms.packed(geometry))
-        net.builder.prepare("pack", geometry, is_block=int(is_block), w=source.w, b=source.b,
-                            zero=net.zero(node.inputs[0]), packed=packed, bias=bias)  # fmt: skip
-    return Packed(packed, bias)
+    found, geometry = packed_room(net, node), net.geometry(node)
+    name = "pack_channels" if is_depthwise(net.graph, node) else "pack"
+    net.builder.prepare(name, geometry, is_block=int(is_block), zero=net.zero(node.inputs[0]),
+                        **source._asdict(), **found._asdict())  # fmt: skip
+    return found
 
 
 def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
@@ -148,15 +153,31 @@ def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     geometry, scheme = net.geometry(node), net.model.scheme
     depthwise = is_depthwise(net.graph, node)
     multiplier, shift = scheme.requantize[node.name]
+    shift = np.where(multiplier, shift, FUSED_SHIFT)  # a dead channel fits in
+    if shift.max() > FUSED_SHIFT:
+        return requantize(net, node, sums(net, node, x, weights))
     low, high = scheme.output_limits[node.name]
     y = net.value(node.name)
     net.builder.emit(
         "channels" if depthwise else "layer", geometry,
         x=x, zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
         multiplier=net.constant(("multiplier", node.name), multiplier),
-        shift=net.constant(("shift", node.name), shift), y_zero=net.zero(node.name),
+        shift=net.constant(("fused shift", node.name), shift), y_zero=net.zero(node.name),
         low=low, high=high,
-        area=(centred_area if depthwise else area)(net, geometry), y=y,
+        area=area(net, geometry), y=y,
+    )  # fmt: skip
+    return y
+
+
+def requantize(net: Network, node: Node, acc: Buffer) -> Buffer:
+    """Requantize the sums of a node with weights."""
+    scheme, y = net.model.scheme, net.value(node.name)
+    multiplier, shift = scheme.requantize[node.name]
+    low, high = scheme.output_limits[node.name]
+    net.builder.emit(
+        "requantize", x=acc, multiplier=net.constant(("multiplier", node.name), multiplier),
+        shift=net.constant(("shift", node.name), shift), size=net.size(node.name),
+        width=node.n_out, y_zero=net.zero(node.name), low=low, high=high, y=y,
     )  # fmt: skip
     return y
 
@@ -168,7 +189,7 @@ def sums(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     net.builder.emit(
         "channel_sums" if depthwise else "sums", geometry, x=x,
         zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
-        area=(centred_area if depthwise else area)(net, geometry), y=y,
+        area=area(net, geometry), y=y,
     )  # fmt: skip
     return y
 

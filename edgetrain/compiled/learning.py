@@ -9,8 +9,7 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import Ints
 from edgetrain.compiled.builder import Buffer, Operand, Place
-from edgetrain.compiled.forward import Network, centred_area, is_depthwise
-from edgetrain.graph import Node
+from edgetrain.compiled.forward import Network, centred_area
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import PROBABILITY_EXPONENT
@@ -43,7 +42,7 @@ class Learning:
     Args:
         net: the network.
         settings: of the rule.
-        state: tensors at the start of the run: their constants are written into the program.
+        state: the constant tensors of the run, contiguous: the program reads rates where they are.
         batch: samples of a step.
         whole: whether a loop sees all of them at once.
 
@@ -84,15 +83,22 @@ class Learning:
         self, row: int, x: Buffer, size: int, factor: Sequence[int] | Ints, exponent: Place
     ) -> Error:
         """Scale sums to an int8 error: `edgetrain.step.Step.scale`."""
+        found, how = self._scaled(row, size, factor, exponent)
+        self.net.builder.emit("scale", x=x, size=size, y=found.e, **how)
+        return found
+
+    def _scaled(
+        self, row: int, size: int, factor: Sequence[int] | Ints, exponent: Place
+    ) -> tuple[Error, dict[str, Operand]]:
+        """Return room for an error, and how sums are scaled to it."""
         limit = self.settings.error_limit
         found = Error(self.net.builder.array(self.net.samples * size), self.exponent())
-        self.net.builder.emit(
-            "scale", x=x, size=size, multiplier=int(factor[0]), shift=int(factor[1]),
-            limit=NO_LIMIT if limit is None else limit,
-            table=self.net.place("exponents") + 8 * row, watch=Place(self.watch, 16 * row),
-            exponent=exponent, y_exponent=found.exponent, y=found.e,
-        )  # fmt: skip
-        return found
+        return found, {
+            "multiplier": int(factor[0]), "shift": int(factor[1]),
+            "limit": NO_LIMIT if limit is None else limit,
+            "table": self.net.place("exponents") + 8 * row, "watch": Place(self.watch, 16 * row),
+            "exponent": exponent, "y_exponent": found.exponent,
+        }  # fmt: skip
 
     def loss(
         self, name: str, outputs: Buffer, *, counts: bool, difference: Operand = -1, sign: int = 1,
@@ -178,8 +184,8 @@ class Learning:
         return {
             "w": place(f"{key}/w"), "b": place(f"{key}/b"),
             "master": -1 if w == "w" else place(f"master/{key}"),
-            "rate_w": self.net.constant((key, "w"), self.state[f"rate/{key}/w"]),
-            "rate_b": self.net.constant((key, "b"), self.state[f"rate/{key}/b"]),
+            "rate_w": self.state[f"rate/{key}/w"].ctypes.data,
+            "rate_b": self.state[f"rate/{key}/b"].ctypes.data,
             "tensor": tensor_number(key),
         }  # fmt: skip
 
@@ -194,36 +200,33 @@ class Learning:
             room=builder.array(rooms.learning(geometry)), **self.target(key),
         )  # fmt: skip
 
-    def input_sums(self, node: Node, error: Error) -> Buffer:
-        """Return the error of what a node with weights reads, as int32 sums."""
-        net = self.net
-        geometry = net.geometry(node)
-        ratio = net.constant(("ratio", node.name), net.model.scheme.ratios[node.name][0], np.int16)
-        source = net.parameters(node)
-        y = net.builder.array(net.samples * net.size(node.inputs[0]), np.int32)
-        depthwise = is_depthwise(net.graph, node)
-        needs_none = rooms.is_joined(geometry) and not depthwise
-        image = net.builder.array(1 if needs_none else rooms.image(geometry), np.int32)
-        if depthwise:
-            packed = net.builder.array(node.n_out * geometry[6] * geometry[7])
-            bias = net.builder.array(node.n_out, np.int32)
-            net.builder.prepare("pack_channels", geometry, is_block=1, w=source.w, b=source.b,
-                                packed=packed, bias=bias)  # fmt: skip
-            net.builder.emit("grad_x_channels", geometry, e=error.e, packed=packed, ratio=ratio,
-                             image=image, y=y)  # fmt: skip
-            return y
-        self.send_back(geometry, source.w, error, ratio, image, y)
-        return y
+    def send_back(
+        self, geometry: tuple[int, ...], depthwise: bool, w: Operand, ratio: Buffer, error: Error,
+        row: int, factor: Sequence[int] | Ints,
+    ) -> Error:  # fmt: skip
+        """Return the error of what a layer reads, whose weights are in the block.
 
-    def send_back(self, geometry: tuple[int, ...], w: Operand, error: Error, ratio: Buffer,
-                  image: Buffer, y: Buffer) -> None:  # fmt: skip
-        """Multiply an error by weights in the block."""
+        Args:
+            geometry: of the layer.
+            depthwise: whether it is a depthwise convolution.
+            w: its weights.
+            ratio: of its channels.
+            error: of its sums.
+            row: in the table of exponents.
+            factor: by which the products are scaled.
+        """
         builder = self.net.builder
-        packed = builder.array(rooms.packed_back(geometry))
-        builder.prepare("pack_back", geometry, is_block=1, w=w, packed=packed)
-        scaled = builder.array(rooms.scaled(geometry), np.int16)
-        builder.emit("grad_x", geometry, e=error.e, packed=packed, ratio=ratio, scaled=scaled,
-                     image=image, y=y)  # fmt: skip
+        height, width, channels = geometry[:3]
+        found, how = self._scaled(row, height * width * channels, factor, error.exponent)
+        size = geometry[5] * geometry[6] * geometry[7]
+        packed = builder.array(size if depthwise else rooms.packed_back(geometry))
+        given = {"e": error.e, "packed": packed, "ratio": ratio, "y": found.e,
+                 "room": builder.array(rooms.back(geometry)),
+                 "image": builder.array(rooms.image(geometry), np.int32)}  # fmt: skip
+        kind = "_channels" if depthwise else ""
+        builder.prepare(f"pack{kind}_back", geometry, is_block=1, w=w, packed=packed)
+        builder.emit(f"grad_x{kind}", geometry, **given, **how)
+        return found
 
     def conclude(self, trained: frozenset[str]) -> None:
         """Append what ends a step: updates, parameters that stay, exponents."""

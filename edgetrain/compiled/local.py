@@ -123,8 +123,11 @@ def _input_error(learning: Learning, node: Node, indices: dict[str, Buffer], err
     if node.op == "global_average_pool":
         return _spread(learning, node, error)
     if node.has_weights:
-        factor = constants(net.model).errors[node.name]
-        return learning.scale(row, learning.input_sums(node, error), size, factor, error.exponent)
+        scheme = net.model.scheme
+        ratio = net.constant(("ratio", node.name), scheme.ratios[node.name][0], np.int16)
+        factor, depthwise = constants(net.model).errors[node.name], is_depthwise(net.graph, node)
+        return learning.send_back(net.geometry(node), depthwise, net.parameters(node).w, ratio,
+                                  error, row, factor)  # fmt: skip
     acc = net.builder.array(net.samples * size, np.int32)
     if node.op == "average_pool":
         net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
@@ -176,10 +179,8 @@ def _head(learning: Learning, name: str, y: Buffer) -> Error:
         shift=net.constant((key, "shift"), [forth[1]] * width),
     )  # fmt: skip
     error = learning.loss(name, outputs, counts=False)
-    sums = net.builder.array(net.samples * features, np.int32)
     ratio = net.constant(("unit", width), [UNIT_RATIO] * width, np.int16)
-    learning.send_back(geometry, w, error, ratio, net.builder.array(1, np.int32), sums)
-    found = learning.scale(learning.row(name, 1), sums, features, back, error.exponent)
+    found = learning.send_back(geometry, False, w, ratio, error, learning.row(name, 1), back)
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
     learning.gradients(key, geometry, False, zero, pooled, error, limit)
     return _to_pixels(net, name, found) if len(net.graph.shapes[name]) == 3 else found

@@ -8,7 +8,6 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.compiled.builder import Buffer, Operand, Place
 from edgetrain.compiled.forward import (
-    Network,
     Packed,
     Parameters,
     Values,
@@ -17,6 +16,8 @@ from edgetrain.compiled.forward import (
     logits,
     node_result,
     pack,
+    packed_room,
+    requantize,
     sums,
     take_input,
 )
@@ -43,19 +44,21 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
     net, last = learning.net, learning.net.graph.output
     differences = net.builder.state([0] * queries * learning.batch)
     has_clean_pass = space == "activity" or exact
+    packed: dict[str, Packed] = {}
     for query in range(queries):
         for sign in (1, -1):
-            _pass(learning, space, nodes, query, queries, sign, differences, not has_clean_pass)
+            packed = _pass(learning, space, nodes, query, queries, sign, differences,
+                           not has_clean_pass, packed)  # fmt: skip
     given = {"queries": queries, "capacity": learning.batch, "uses_sign": int(uses_sign)}
     if has_clean_pass:
-        _clean_pass(learning, space, nodes, exact, {"difference": differences, **given})
+        _clean_pass(learning, space, nodes, exact, {"difference": differences, **given}, packed)
     if space == "weight":
         learning.differences = differences
         for node in nodes:
             where = learning.target(f"node/{node.name}")
             limit = net.model.scheme.bias_limits[node.name]
             sizes = net.weight_geometry(node)
-            room = net.builder.array(rooms.learning(sizes))
+            room = net.builder.array(rooms.learning_signs(sizes))
             net.builder.emit("learn_signs", sizes, difference=differences, limit=limit, room=room,
                              **given, **where)  # fmt: skip
     trained = {node.name for node in nodes} | ({last.name} if exact else set())
@@ -63,12 +66,15 @@ def write(learning: Learning, space: str, nodes: Sequence[Node], queries: int, u
 
 
 def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bool,
-                given: Mapping[str, Operand]) -> None:  # fmt: skip
+                given: Mapping[str, Operand], packed: Mapping[str, Packed]) -> None:  # fmt: skip
     """Run the network as it is; let perturbed nodes learn in activity space, and an exact head."""
     net, last = learning.net, learning.net.graph.output
     with net.builder.each(net.samples):
         values: Values = {INPUT: take_input(net)}
-        weights = _packed(net)
+        weights = {
+            n.name: packed.get(n.name) or pack(net, n, net.parameters(n), True)
+            for n in net.graph.trainable
+        }
         for node in net.graph.nodes:
             values[node.name] = result = node_result(net, node, values, weights)
             if node in nodes and space == "activity":
@@ -78,23 +84,25 @@ def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bo
             _learn(learning, last, values, error)
 
 
-def _packed(net: Network) -> dict[str, Packed]:
-    return {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
-
-
 def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, queries: int,
-          sign: int, differences: Buffer, counts: bool) -> None:  # fmt: skip
-    """Run the network with all nodes perturbed, and keep the losses."""
+          sign: int, differences: Buffer, counts: bool,
+          packed: Mapping[str, Packed]) -> dict[str, Packed]:  # fmt: skip
+    """Run the network with all nodes perturbed, and keep the losses.
+
+    Weights in packed are laid out already; returned are those that the next pass can use, too.
+    """
     net = learning.net
     way = {"sign": sign, "query": query, "queries": queries}
     with net.builder.each(net.samples):
         values: Values = {INPUT: take_input(net)}
-        weights = {}
+        weights, same = {}, {}
         for node in net.graph.trainable:
             if node in nodes and space == "weight":
-                weights[node.name] = pack(net, node, _perturb(learning, node, way), False)
+                weights[node.name] = _perturb(learning, node, way)
             else:
-                weights[node.name] = pack(net, node, net.parameters(node), True)
+                found = packed.get(node.name)
+                same[node.name] = found or pack(net, node, net.parameters(node), True)
+        weights |= same
         for node in net.graph.nodes:
             if node in nodes and space == "activity":
                 result = _shaken(learning, node, values[node.inputs[0]], weights[node.name], way)
@@ -105,27 +113,35 @@ def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, que
             net.graph.output.name, logits(net, result), counts=counts, sign=sign,
             difference=Place(differences, 8 * query * learning.batch), wants_error=False,
         )  # fmt: skip
+    return same
 
 
-def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Parameters:
-    """Move a node's weights along their signs: `edgetrain.rules.weight_space.outputs`."""
+def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Packed:
+    """Lay out a node's weights moved along their signs: `edgetrain.rules.weight_space.outputs`."""
     net = learning.net
-    source = net.parameters(node)
-    w = net.builder.array(node.n_out * net.graph.fan_in(node))
-    b = net.builder.array(node.n_out, np.int32)
-    net.builder.prepare(
-        "perturb", net.weight_geometry(node), w=source.w, b=source.b, w_out=w, b_out=b,
-        size=int(learning.state[f"perturb/{node.name}"][0]),
-        limit=net.model.scheme.bias_limits[node.name],
-        tensor=tensor_number(f"node/{node.name}"), **way,
-    )  # fmt: skip
-    return Parameters(w, b)
+    source, sizes = net.parameters(node), net.weight_geometry(node)
+    given: dict[str, Operand] = {
+        "w": source.w, "b": source.b, "size": int(learning.state[f"perturb/{node.name}"][0]),
+        "limit": net.model.scheme.bias_limits[node.name],
+        "tensor": tensor_number(f"node/{node.name}"), **way,
+    }  # fmt: skip
+    if is_depthwise(net.graph, node):
+        moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node)),
+                           net.builder.array(node.n_out, np.int32))  # fmt: skip
+        net.builder.prepare("perturb", sizes, room=net.builder.array(rooms.signs(sizes)),
+                            w_out=moved.w, b_out=moved.b, **given)  # fmt: skip
+        return pack(net, node, moved, False)
+    packed = packed_room(net, node)
+    net.builder.prepare("pack_perturbed", net.geometry(node), zero=net.zero(node.inputs[0]),
+                        room=net.builder.array(rooms.perturbed(sizes)), packed=packed.packed,
+                        bias=packed.bias, **given)  # fmt: skip
+    return packed
 
 
 def _shaken(learning: Learning, node: Node, x: Buffer, weights: Packed,
             way: Mapping[str, int]) -> Buffer:  # fmt: skip
     """Compute a node with its sums perturbed: `edgetrain.rules.activity_space.outputs`."""
-    net, scheme = learning.net, learning.net.model.scheme
+    net = learning.net
     units = net.constant(("perturb", node.name), learning.state[f"perturb/{node.name}"])
     given: dict[str, Operand] = {"size": units, "tensor": tensor_number(f"node/{node.name}"), **way}
     if net.samples == 1 and not ends_linear(net.model, node):
@@ -136,15 +152,7 @@ def _shaken(learning: Learning, node: Node, x: Buffer, weights: Packed,
     net.builder.emit("shake_sums", x=acc, width=node.n_out, **given)
     if ends_linear(net.model, node):
         return acc
-    y = net.value(node.name)
-    multiplier, shift = scheme.requantize[node.name]
-    low, high = scheme.output_limits[node.name]
-    net.builder.emit(
-        "requantize", x=acc, multiplier=net.constant(("multiplier", node.name), multiplier),
-        shift=net.constant(("shift", node.name), shift), width=node.n_out,
-        y_zero=net.zero(node.name), low=low, high=high, y=y,
-    )  # fmt: skip
-    return y
+    return requantize(net, node, acc)
 
 
 def _estimate(learning: Learning, node: Node, result: Buffer,

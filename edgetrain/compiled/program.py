@@ -1,7 +1,6 @@
 """Programs ready to run: memory, table, and what they are given."""
 
 from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +39,7 @@ class Program:
         table = self._machine.assemble(resolve(rows, base))
         self._whole, self._body = table, table[builder.loops[0][0] - 1 :]
         self.given = np.zeros(len(GIVEN), np.int64)
-        self._places = np.zeros(6, np.int64)
+        self._places = np.zeros(self._machine.PLACES, np.int64)
         first, size = (start + reported.start, reported.size) if reported else (0, 0)
         self.reported = self._memory[first : first + size].view(np.int64)
 
@@ -57,8 +56,16 @@ class Program:
     def bound(self, x: Int8, out: Ints) -> Callable[[], object]:
         """Return a call that runs the rows after the preparations on these very arrays."""
         flat, raw = self._flat(x, out)
-        given = (NOTHING, NOTHING, flat, raw, NO_TARGETS, self.given, self._places)
-        return partial(self._machine.run, self._body, *given)
+        given, places = self.given.copy(), np.zeros_like(self._places)
+        held = (self._body, NOTHING, NOTHING, flat, raw, NO_TARGETS, given, places)
+        again, address = self._machine.again, places.ctypes.data
+        self._machine.run(*held)
+
+        def call(held: tuple[Ints, ...] = held) -> None:
+            """Hold the arrays, whose addresses the machine knows."""
+            again(address)
+
+        return call
 
     def _flat(self, x: Int8, out: Ints) -> tuple[Int8, Int8]:
         """Note the batch, and return samples and results as the machine takes them."""

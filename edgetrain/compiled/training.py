@@ -40,7 +40,9 @@ class Trainer:
         self._settings, self._ops = settings, ops
         self._nodes = tuple(node.name for node in model.graph.trainable)
         self._tensors = tuple(state.tensors)
-        self._constant = {k: v for k, v in state.tensors.items() if not _changes(k)}
+        self._constant = {
+            k: np.ascontiguousarray(v) for k, v in state.tensors.items() if not _changes(k)
+        }
         self._layout = Layout(_arrays(model, state))
         self._programs: dict[Hashable, Program] = {}
 
@@ -71,9 +73,10 @@ class Trainer:
         Returns:
             As `edgetrain.rules.base.Rule.step`; the slopes of queries are whole sums.
         """
-        if (key, len(x)) not in self._programs:
-            self._programs[key, len(x)] = self._write(model, state, len(x), write)
-        program = self._programs[key, len(x)]
+        which = key, len(x)
+        program = self._programs.get(which)
+        if program is None:
+            program = self._programs[which] = self._write(model, state, len(x), write)
         old = self._block(model, state)
         new = self._layout.fresh()
         given, step = program.given, state.step
@@ -82,8 +85,9 @@ class Trainer:
         params = BlockParams(self._layout, new, self._nodes)
         tensors = BlockTensors(self._layout, new, self._constant, self._tensors)
         metrics = {"loss": int(given[4]), "saturated": int(given[5])}
-        sums = program.reported.reshape(-1, len(x)).sum(axis=1)
-        metrics |= {f"slope_{query}": int(total) for query, total in enumerate(sums)}
+        if program.reported.size:
+            found = program.reported.reshape(-1, len(x)).tolist()
+            metrics |= {f"slope_{query}": sum(own) for query, own in enumerate(found)}
         return model.stepped(params), State(step + 1, tensors), metrics
 
     def _block(self, model: Model, state: State) -> Bytes:
@@ -103,7 +107,7 @@ class Trainer:
         builder = Builder()
         area = self._ops.machine.AREA
         net = Network(builder, model, self._layout, batch if whole else 1, area)
-        learning = Learning(net, self._settings, state.tensors, batch, whole)
+        learning = Learning(net, self._settings, self._constant, batch, whole)
         write(learning)
         return Program(builder, self._ops, learning.differences)
 

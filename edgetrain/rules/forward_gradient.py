@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType, ModuleType
 from typing import Literal
 
 import numpy as np
 
 from edgetrain.arena import SUM_BYTES, Cost, inference_arena
-from edgetrain.arithmetic.rounding import Int8, Int32, Int64, Ints
+from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import select
 from edgetrain.compiled import perturbed, training
 from edgetrain.compiled.inference import predict
@@ -123,9 +124,7 @@ class ForwardGradient:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        settings = self.settings
-        if settings.error_clip is None:
-            settings = replace(settings, error_clip=ERROR_CLIP)
+        settings = self._clipped
         if settings.loss == "cross_entropy" and training.can_run(model, settings, ops):
             return self._run(model, state, settings, x, y, ops, seed)
         step = Step(model, state, settings, ops, seed, x)
@@ -146,7 +145,7 @@ class ForwardGradient:
         loss = perturbed // (2 * self.queries) if clean is None else clean.sum(dtype=np.int64)
         metrics = {"loss": int(loss), "saturated": step.saturated}
         if self.space == "weight":
-            metrics |= self._slopes(differences)
+            metrics |= self._slopes([int(d.sum()) for d in differences])
         return *step.result(), metrics
 
     def _run(
@@ -164,11 +163,18 @@ class ForwardGradient:
         if self.space == "weight" and self.head == "same":
             metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
         if self.space == "weight":
-            sums = [np.array([metrics[f"slope_{query}"]]) for query in range(self.queries)]
+            sums = [metrics[f"slope_{query}"] for query in range(self.queries)]
             metrics = {**metrics, **self._slopes(sums)}
         return model, state, metrics
 
-    def _slopes(self, differences: Sequence[Int64]) -> Metrics:
+    @cached_property
+    def _clipped(self) -> Settings:
+        """The settings, with a bound of errors."""
+        if self.settings.error_clip is None:
+            return replace(self.settings, error_clip=ERROR_CLIP)
+        return self.settings
+
+    def _slopes(self, differences: Sequence[int]) -> Metrics:
         """Name what a step in weight space learns from, a number a query: a journal holds it."""
         slopes = weight_space.slopes(differences, self.uses_sign)
         return {f"slope_{query}": slope for query, slope in enumerate(slopes)}

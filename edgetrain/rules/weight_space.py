@@ -107,26 +107,27 @@ def learn(
         The loss of a clean pass, int32 (batch,), Q10, from which the last layer learns; None,
         without such a pass, where no layer learns exactly.
     """
-    descend(step, nodes, slopes(differences, uses_sign), uses_sign)
+    descend(step, nodes, slopes([int(d.sum()) for d in differences], uses_sign), uses_sign)
     return _exact_head(step, x, y) if exact else None
 
 
-def slopes(differences: Sequence[Int64], uses_sign: bool) -> tuple[int, ...]:
+def slopes(differences: Sequence[int], uses_sign: bool) -> tuple[int, ...]:
     """Return all that a step learns from a batch: a number a query.
 
     Args:
-        differences: int64 (batch,) a query: loss of every sample at +u minus that at -u, Q10.
+        differences: a number a query: summed loss of the samples at +u minus that at -u, Q10.
         uses_sign: whether only the sign of a difference counts.
 
     Returns:
         -1, 0 or 1; without `uses_sign` the sums, in [-DIFFERENCE_MAX, DIFFERENCE_MAX].
 
     Example:
-        >>> slopes([np.array([5, -9]), np.array([3, 1])], uses_sign=True)
+        >>> slopes([-4, 4], uses_sign=True)
         (-1, 1)
     """
-    sums = np.clip([int(d.sum()) for d in differences], -DIFFERENCE_MAX, DIFFERENCE_MAX)
-    return tuple(map(int, np.sign(sums) if uses_sign else sums))
+    if uses_sign:
+        return tuple((d > 0) - (d < 0) for d in differences)
+    return tuple(min(max(d, -DIFFERENCE_MAX), DIFFERENCE_MAX) for d in differences)
 
 
 def descend(step: Step, nodes: Sequence[Node], slopes: Sequence[int], uses_sign: bool) -> None:

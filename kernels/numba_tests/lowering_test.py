@@ -16,6 +16,7 @@ from numba.core.registry import cpu_target
 from edgetrain import fixed
 from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.rounding import INT32_MAX
+from edgetrain.compiled.forward import FUSED_SHIFT
 from edgetrain.kernels.cpu_numba_single import NO_BLOCK, execute, room
 from edgetrain.kernels.cpu_numba_target import Shape, choose, current
 from edgetrain.kernels.cpu_numba_tile import I64, write_tile
@@ -139,15 +140,16 @@ def accumulators(multiplier, shift):
     """Numbers around the ties of both roundings, and the largest."""
     limit = INT32_MAX >> max(shift, 0)
     halves = [k << max(-shift - 1, 0) for k in range(-150, 151)]
-    near = [(h << 31) // (multiplier << max(shift, 0)) + d for h in halves for d in range(-2, 3)]
+    scale = max(multiplier, 1) << max(shift, 0)
+    near = [(h << 31) // scale + d for h in halves for d in range(-2, 3)]
     every = np.array([*near, *range(-600, 600), limit, -limit, -limit - 1], object)
     return every[(every >= -limit - 1) & (every <= limit)].astype(np.int32)
 
 
 @pytest.mark.parametrize("rows", [1, 6, 8, 16])
-@pytest.mark.parametrize("shift", [-31, -12, -7, -3, -2, -1, 0, 3])
+@pytest.mark.parametrize("shift", [-31, -12, -7, -3, -2, FUSED_SHIFT])
 def test_a_fused_layer_rounds_every_tie_as_requantize(rows, shift):
-    for multiplier in (2**30, 2**30 + 1, 1518500250, 2**31 - 1):
+    for multiplier in (2**30, 2**30 + 1, 1518500250, 2**31 - 1, 2**29, 1, 0):
         acc = accumulators(multiplier, shift)
         for columns in (len(acc), 32, 16, 10):
             biases = acc[: len(acc) // columns * columns][-columns:]

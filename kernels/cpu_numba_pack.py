@@ -1,0 +1,60 @@
+# mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False
+"""Weights of the backend "numba" as its micro-kernel reads them: [step][column][k in a step]."""
+
+import numpy as np
+
+from edgetrain.kernels.cpu_numba_gemm import (
+    ADDED,
+    I32,
+    KH,
+    KW,
+    LANES,
+    STEP,
+    C,
+    N,
+    choose,
+    row_count,
+    tile_columns,
+)
+from edgetrain.kernels.cpu_numba_jit import part
+from edgetrain.kernels.cpu_numba_vectors import turn_block
+
+
+@part
+def packed_columns(g):
+    """Columns of a packed step."""
+    return tile_columns(choose(row_count(g), g[N]))
+
+
+@part
+def pack(w, b, g, zero, packed, bias):
+    """Pack the weights of a layer, and take off its bias what activations have too much."""
+    columns, size = packed_columns(g), g[KH] * g[KW] * g[C]
+    for first in range(0, g[N], LANES):
+        pack_rows(w.ctypes.data + first * size, first, g, columns, zero, b, packed, bias)
+
+
+@part
+def pack_rows(rows, first, g, columns, zero, b, packed, bias):
+    """Pack the weights of LANES outputs, or as many as there are, that lie at an address.
+
+    Up to a vector behind the last weight is read.
+    """
+    count, lines, line = min(LANES, g[N] - first), g[KH], g[KW] * g[C]
+    size, steps = lines * line, -(-line // STEP)
+    block = packed.ctypes.data + first // columns * lines * steps * columns * STEP
+    block += first % columns * STEP
+    rest = line % STEP
+    last = (1 << (8 * rest)) - 1 if rest else -1
+    if not rest:  # then lines follow each other without a gap
+        lines, line, steps = 1, size, lines * steps
+    totals = np.zeros(LANES, np.int32)
+    for i in range(lines):
+        for s in range(0, steps, LANES):
+            have = min(LANES, steps - s)
+            turn_block(
+                rows + i * line + s * STEP, size, count, have, last if s + have == steps else -1,
+                block + (i * steps + s) * columns * STEP, columns * STEP, totals.ctypes.data,
+            )  # fmt: skip
+    for j in range(count):
+        bias[first + j] = I32(b[first + j] - I32(I32(zero + ADDED) * totals[j]))

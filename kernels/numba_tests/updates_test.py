@@ -1,0 +1,83 @@
+"""Compiled updates where they are hard: large and tiny rates, saturation, odd sizes, dead layers.
+
+Steps of ordinary sizes take other ways through the kernels than those that may saturate.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="Numba is not installed")
+
+from edgetrain import fixed, kernels
+from edgetrain.architectures import ds_cnn, mlp
+from edgetrain.compiled.forward import FUSED_SHIFT
+from edgetrain.compiled.inference import infer
+from edgetrain.inference import infer as specified
+from edgetrain.quantize import quantize
+from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.settings import Settings
+from edgetrain.state import trace
+
+NETWORKS = {
+    "mlp": lambda: mlp((70,), 5, hidden=(33, 130)),
+    "ds_cnn": lambda: ds_cnn((9, 6, 1), 5, channels=24),
+    "wide ds_cnn": lambda: ds_cnn((9, 6, 1), 5, channels=64),
+}
+
+
+def rules(settings):
+    return {
+        "mono_forward": MonoForward(settings=settings, warmup=0),
+        "backprop": Backprop(settings=settings),
+        "weight": ForwardGradient(settings=settings, space="weight"),
+        "weight, value": ForwardGradient(settings=settings, space="weight", estimate="value"),
+        "weight, far": ForwardGradient(settings=settings, space="weight", perturbation=8.0),
+        "weight, 3 queries": ForwardGradient(settings=settings, space="weight", queries=3),
+    }
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("rate", [2**-12, 2**-5, 1.0, 4.0])
+@pytest.mark.parametrize("batch", [1, 6])
+def test_steps_of_any_size_equal_the_specification(network, rate, batch):
+    ops, rng = kernels.load("numba"), np.random.default_rng(6)
+    real = NETWORKS[network]()
+    x = rng.normal(size=(batch, *real.graph.input_shape)).astype(np.float32)
+    model = quantize(real, np.repeat(x, 4, 0), headroom=2.0)
+    codes, y = model.quantize_input(x), np.arange(batch) % 5
+
+    saturated = 0
+    for weights in ("w8", "w16"):
+        settings = Settings(batch=batch, learning_rate=rate, weights=weights)
+        for name, rule in rules(settings).items():
+            here = there = model, rule.init(model)
+            for _ in range(3):
+                *here, metrics = rule.step(*here, codes, y, ops)
+                *there, wanted = rule.step(*there, codes, y, fixed)
+                assert metrics == wanted, name
+                assert trace(*here) == trace(*there), name
+                saturated += metrics["saturated"]
+    assert rate < 4 or saturated
+
+
+@pytest.mark.parametrize("network", ["mlp", "ds_cnn"])
+def test_layers_of_large_scales_and_dead_channels_round_as_specified(network):
+    real = NETWORKS[network]()
+    x = np.random.default_rng(1).normal(size=(6, *real.graph.input_shape)).astype(np.float32)
+    model = quantize(real, x)
+    codes = model.quantize_input(x)
+    scheme = model.scheme
+    for node in model.graph.trainable[:-1]:
+        for factor, dead in ((1, 2), (800, 1)):
+            weights = {**scheme.weights, node.name: scheme.weights[node.name] * factor}
+            weights[node.name][dead] = 1e-40
+            changed = replace(model, scheme=replace(scheme, weights=weights))
+            multiplier, shift = changed.scheme.requantize[node.name]
+
+            assert multiplier[dead] == 0
+            assert (shift[multiplier > 0].max() > FUSED_SHIFT) == (factor > 1)
+            for batch in (codes, codes[:1]):
+                got = infer(changed, batch, kernels.load("numba"))
+                np.testing.assert_array_equal(got, specified(changed, batch, fixed))
