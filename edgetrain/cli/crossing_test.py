@@ -103,7 +103,7 @@ def test_c_of_every_rule_with_its_options(report, folder, model):
         "mono-forward --momentum 0.875 --warmup 3 --schedule linear --steps 50": "velocity",
         "forward-forward --goodness-loss threshold --negatives random": "et_pair_slopes",
         "forward-forward --labels channel --weights w16 --blocks layer": "et_class_slopes",
-        "forward-gradient --space weight --estimate value --queries 2": "et_signs_learn",
+        "forward-gradient --space weight --estimate value --queries 2": "et_signs_step",
         "backprop --momentum 0.5 --error-clip 0.25 --train 1": "velocity",
     }
     for i, (options, found) in enumerate(expected.items()):
