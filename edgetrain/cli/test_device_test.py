@@ -48,8 +48,9 @@ def test_a_model_passes_on_this_computer(folder, report, small):
                    "--rule", "forward-gradient", "--junit", "out.xml")  # fmt: skip
     assert found["passed"]
     checks = found["boards"]["host"]["checks"]
-    assert [check["outcome"] for check in checks] == ["pass"] * 5
-    assert checks[3]["detail"] == "3 steps"
+    assert [check["name"] for check in checks] == list(suite.CHECKS)
+    assert {check["outcome"] for check in checks} == {"pass"}
+    assert "3 steps" in [check["detail"] for check in checks]
     root = ElementTree.parse(folder / "out.xml").getroot()
     assert [case.get("name") for case in root.iter("testcase")] == [c["name"] for c in checks]
     assert not list(root.iter("failure"))
@@ -61,7 +62,7 @@ def test_a_model_passes_on_an_emulated_board_and_is_measured(edgetrain, small):
     code, out, err = edgetrain("test-device", small, "--board", "cortex-m4", *options)
     assert code == 0, err
     assert "cortex-m4: PASS" in out
-    assert out.count("PASS") == 6
+    assert out.count("PASS") == 1 + len(suite.CHECKS)
     numbers = out.splitlines()[-2].split("│")[2:-1]
     assert all(int(number.replace(",", "")) > 100 for number in numbers)
     assert len(numbers) == 7
