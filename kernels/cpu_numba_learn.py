@@ -20,6 +20,7 @@ from edgetrain.kernels.cpu_numba_elements import (
     U64,
     divide_by_power,
     fill_words,
+    momentum_row,
     stream_key,
     update_row,
 )
@@ -50,6 +51,9 @@ BATCH, SEED, NUMBER, RATE, LOSS, SATURATED = range(6)
 P = FIRST
 RATE_BITS, FULL_RATE = 8, 256
 INT32_MAX = 2**31 - 1
+FINEST = -64
+"""Exponent of a velocity that no step has seen yet."""
+NO_MOMENTUM = (I64(-1), I64(0), I64(0), I64(0))
 MOST_STEP = 126 << 32
 """Products below make steps that int8 holds, with their random fraction."""
 
@@ -144,6 +148,44 @@ def rounding_key(given, tensor):
 
 
 @part
+def momentum(places, velocity, unit, decay, exponent):
+    """Say how a layer's velocity decays and is realigned, and note its new unit."""
+    if velocity < 0:
+        return NO_MOMENTUM
+    old = I64(ints(places[OLD] + unit, 1)[0])
+    ints(places[NEW] + unit, 1)[0] = exponent
+    realign = I64(0) if old == FINEST else old - exponent
+    left, right = min(max(realign, I64(0)), I64(31)), min(max(-realign, I64(0)), I64(62))
+    return velocity, decay, left, right
+
+
+@part
+def follow(acc, taken, moved, places, start, size):
+    """Add the gradient of an output to its velocity, if it has one.
+
+    Args:
+        acc: address of its int32 gradient.
+        taken: what every number of it has too much.
+        moved: from `momentum`.
+        places: of the old and the new block.
+        start: the first weight's number in the layer.
+        size: weights of the output.
+
+    Returns:
+        The address of what the output learns from, and what that has too much.
+    """
+    velocity, decay, left, right = moved
+    if velocity < 0:
+        return acc, taken
+    own, at = ints(acc, size), velocity + 4 * start
+    for k in range(size):
+        own[k] = I32(own[k] - taken)
+    momentum_row(ints(places[OLD] + at, size), own, decay, left, right,
+                 ints(places[NEW] + at, size))  # fmt: skip
+    return places[NEW] + at, I32(0)
+
+
+@part
 def turn_gradient(acc, outputs, first, count, size, columns):
     """Lay out the gradient (weights of an output, outputs) of a few outputs, each in a row."""
     line = -(-size // LANES) * LANES
@@ -172,6 +214,7 @@ def learn(row, first, count, places):
     extra = I32(0) if is_centred else I32(zero + ADDED)
     key = rounding_key(given, tensor)
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    moved = momentum(places, r[P + 14], r[P + 15], r[P + 16], exponent)
     for start in range(0, outputs, ROWS):
         rows = min(ROWS, outputs - start)
         line = turn_gradient(acc_at, outputs, start, rows, size, columns)
@@ -180,10 +223,10 @@ def learn(row, first, count, places):
             n = start + j
             scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH], rate,
                                     UPDATE_SHIFT)  # fmt: skip
-            given[SATURATED] += step_row(
-                columns + 4 * j * line, I32(extra * acc_b[n]), scale, octets + j * size, places, w,
-                master, n * size, size, outputs,
-            )  # fmt: skip
+            acc, taken = follow(columns + 4 * j * line, I32(extra * acc_b[n]), moved, places,
+                                n * size, size)  # fmt: skip
+            given[SATURATED] += step_row(acc, taken, scale, octets + j * size, places, w, master,
+                                         n * size, size, outputs)  # fmt: skip
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)
@@ -207,6 +250,7 @@ def learn_dense(row, first, count, places):
     key, extra = rounding_key(given, tensor), I32(zero + ADDED)
     line = -(-size // WIDE_COLUMNS) * WIDE_COLUMNS
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    moved = momentum(places, r[P + 16], r[P + 17], r[P + 18], exponent)
     for start in range(0, outputs, WIDE_ROWS):
         rows = min(WIDE_ROWS, outputs - start)
         dense_rows(turned, packed, count, start, rows, size, room, line)
@@ -215,10 +259,10 @@ def learn_dense(row, first, count, places):
             n = start + j
             scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, given[BATCH],
                                     rate, UPDATE_SHIFT)  # fmt: skip
-            given[SATURATED] += step_row(
-                room + 4 * j * line, I32(extra * acc_b[n]), scale, octets + j * size, places, w,
-                master, n * size, size, outputs,
-            )  # fmt: skip
+            acc, taken = follow(room + 4 * j * line, I32(extra * acc_b[n]), moved, places,
+                                n * size, size)  # fmt: skip
+            given[SATURATED] += step_row(acc, taken, scale, octets + j * size, places, w, master,
+                                         n * size, size, outputs)  # fmt: skip
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, given[BATCH], rate,
                                     BIAS_SHIFT)  # fmt: skip
             new_b[n] = step_bias(old_b[n], acc_b[n], scale, limit)

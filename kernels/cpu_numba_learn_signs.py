@@ -21,6 +21,8 @@ from edgetrain.kernels.cpu_numba_learn import (
     SATURATED,
     SEED,
     draw_octets,
+    follow,
+    momentum,
     rate_multiplier,
     step_bias,
     step_row,
@@ -162,18 +164,18 @@ def draw_rows(seed, number, queries, tensor, start, rows, size, room):
 
 
 @part
-def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, master, size,
-                outputs, room):  # fmt: skip
+def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, master, moved,
+                size, outputs, room):  # fmt: skip
     """Step the weights of output n, number j of those drawn, along the signs of every query.
 
     room holds the sums of an output, and behind them what `draw_rows` has drawn; see
-    `edgetrain.arithmetic.rooms.learning_signs`. Returns the sum of the bias, and how many weights
-    saturated.
+    `edgetrain.arithmetic.rooms.learning_signs`; moved is from `momentum`. Returns the sum of the
+    bias, and how many weights saturated.
     """
     queries, line, at = len(slopes), size // 32 + 1, n * size
     signs = room + 4 * (size + OCTETS) + 4 * j * line
     own, slope = octets + j * size, I64(slopes[0])
-    if queries == 1 and master < 0 and abs(slope) * scale < MOST_STEP:
+    if queries == 1 and master < 0 and moved[0] < 0 and abs(slope) * scale < MOST_STEP:
         old, new = places[OLD] + w + at, places[NEW] + w + at
         left = size if old == new else outputs * size - at
         step_signed_row(signs, own, slope, scale, old, new, size, left)
@@ -185,7 +187,8 @@ def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, ma
             fill_words(key[0], key[1], n * line, words(signs, line))
         add_signs(acc, words(signs, line), I32(slopes[q]), q)
     total = acc[size]
-    return total, step_row(room, I32(0), scale, own, places, w, master, at, size, outputs)
+    acc_at, taken = follow(room, I32(0), moved, places, at, size)
+    return total, step_row(acc_at, taken, scale, own, places, w, master, at, size, outputs)
 
 
 def learn_signs(row, first, count, places):
@@ -205,6 +208,7 @@ def learn_signs(row, first, count, places):
     for q in range(queries):
         slopes[q] = slope_of(longs(differences + 8 * q * capacity, batch), batch, uses_sign)
     seed, number = given[SEED], given[NUMBER]
+    moved = momentum(places, r[P + 12], r[P + 13], r[P + 14], exponent)
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
@@ -214,7 +218,8 @@ def learn_signs(row, first, count, places):
             scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, divisor,
                                     given[RATE], UPDATE_SHIFT)  # fmt: skip
             total, saturated = step_output(slopes, seed, number, tensor, scale, n, j, octets,
-                                           places, w, master, size, outputs, room)  # fmt: skip
+                                           places, w, master, moved, size, outputs,
+                                           room)  # fmt: skip
             given[SATURATED] += saturated
             scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
                                     given[RATE], BIAS_SHIFT)  # fmt: skip

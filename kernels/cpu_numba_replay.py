@@ -9,7 +9,7 @@ from edgetrain.arithmetic.rooms import SIGNED, learning_signs
 from edgetrain.arithmetic.rounding import Int8, Int32
 from edgetrain.kernels.cpu_numba_elements import I64
 from edgetrain.kernels.cpu_numba_jit import jit
-from edgetrain.kernels.cpu_numba_learn import step_bias
+from edgetrain.kernels.cpu_numba_learn import NO_MOMENTUM, step_bias
 from edgetrain.kernels.cpu_numba_learn_signs import draw_rows, step_output
 from edgetrain.kernels.cpu_numba_memory import PLACES
 from edgetrain.kernels.cpu_numba_single import ready, room, with_slack
@@ -32,8 +32,8 @@ def replay(w, b, slopes, seed, tensor, first, rates_w, rates_b, limit, room):
             for j in range(rows):
                 c = start + j
                 total, _ = step_output(slopes[s], seed, number, tensor, I64(rates_w[s, c]), c, j,
-                                       octets, places, w.ctypes.data, -1, n, channels,
-                                       at)  # fmt: skip
+                                       octets, places, w.ctypes.data, -1, NO_MOMENTUM, n,
+                                       channels, at)  # fmt: skip
                 b[c] = step_bias(b[c], total, I64(rates_b[s, c]), limit)
 
 

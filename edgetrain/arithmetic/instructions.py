@@ -17,6 +17,9 @@ GEOMETRY = (
 SCALING = ("multiplier", "shift", "limit", "table", "watch", "exponent", "y_exponent")
 """How sums are scaled: a factor and the delayed exponent."""
 
+MOMENTUM = ("velocity", "unit", "decay")
+"""A layer's velocity, -1 without one, its exponent, and bits of the momentum."""
+
 INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     # control: run the next rows for every few samples; copy from and to the caller
     "each": ("length", "samples"),
@@ -75,11 +78,11 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "grad_b": ("e", "pixels", "width", "y"),
     # learning: old parameters to new ones
     "learn": ("acc_w", "acc_b", "zero", "is_centred", "w", "b", "master", "rate_w", "rate_b",
-              "exponent", "limit", "rate", "tensor", "room"),
+              "exponent", "limit", "rate", "tensor", "room", *MOMENTUM),
     "learn_dense": ("x", "e", "zero", "turned", "packed", "acc_b", "w", "b", "master", "rate_w",
-                    "rate_b", "exponent", "limit", "rate", "tensor", "room"),
+                    "rate_b", "exponent", "limit", "rate", "tensor", "room", *MOMENTUM),
     "learn_signs": ("difference", "queries", "capacity", "uses_sign", "w", "b", "master", "rate_w",
-                    "rate_b", "limit", "tensor", "room"),
+                    "rate_b", "limit", "tensor", "room", *MOMENTUM),
     "keep": ("w", "size"),
     "exponents": ("table", "watch", "rows"),
 }  # fmt: skip

@@ -17,6 +17,8 @@ from edgetrain.compiled.builder import ALIGNMENT
 from edgetrain.model import Weights
 
 Bytes = NDArray[np.uint8]
+BEHIND = 256
+"""Bytes behind the last array: kernels read on to the end of a vector, of 64 int32 at most."""
 ONLY_THE_POOL = 3
 """References to a block that nobody uses: the pool's, the loop's and the count's own."""
 
@@ -43,7 +45,7 @@ class Layout:
         for name, array in arrays.items():
             self.slots[name] = Slot(self.size, array.dtype, array.shape)
             self.size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-        self.size += ALIGNMENT
+        self.size += BEHIND
         self._blocks: list[Bytes] = []
 
     @property

@@ -178,12 +178,13 @@ class Learning:
         )  # fmt: skip
 
     def target(self, key: str) -> dict[str, Operand]:
-        """Say where weights, biases, masters and rates of a layer are, and its tensor's number."""
-        place = self.net.place
-        w = "w" if self.settings.weights == "w8" else "master"
+        """Say where what a layer learns with is, and its tensor's number."""
+        place, decay = self.net.place, self.settings.momentum_bits
         return {
             "w": place(f"{key}/w"), "b": place(f"{key}/b"),
-            "master": -1 if w == "w" else place(f"master/{key}"),
+            "master": place(f"master/{key}") if self.settings.weights == "w16" else -1,
+            "velocity": place(f"velocity/{key}") if decay else -1,
+            "unit": place(f"velocity/{key}/exponent") if decay else -1, "decay": decay,
             "rate_w": self.state[f"rate/{key}/w"].ctypes.data,
             "rate_b": self.state[f"rate/{key}/b"].ctypes.data,
             "tensor": tensor_number(key),
@@ -234,7 +235,8 @@ class Learning:
         net.builder.close()
         for node in net.graph.trainable:
             key = f"node/{node.name}"
-            for name in (f"{key}/w", f"{key}/b", f"master/{key}"):
+            for name in (f"{key}/w", f"{key}/b", f"master/{key}", f"velocity/{key}",
+                         f"velocity/{key}/exponent"):  # fmt: skip
                 if node.name not in trained and name in net.layout.slots:
                     slot = net.layout.slots[name]
                     net.builder.emit("keep", w=slot.start, size=slot.nbytes)

@@ -20,7 +20,7 @@ from edgetrain.settings import Settings
 from edgetrain.state import State
 from edgetrain.step import check_batch
 
-CHANGING = ("head/", "master/", "exponents")
+CHANGING = ("head/", "master/", "velocity/", "exponents")
 """Beginnings of the names of tensors that a step changes; scales of heads do not change."""
 Write = Callable[[Learning], None]
 Metrics = Mapping[str, int]
@@ -124,9 +124,9 @@ def _arrays(model: Model, state: State) -> dict[str, Ints]:
     return arrays | {name: array for name, array in state.tensors.items() if _changes(name)}
 
 
-def can_run(model: Model, settings: Settings, ops: ModuleType) -> bool:
-    """Whether a program can take the steps of a network with these settings."""
-    if machine_of(ops) is None or settings.momentum_bits:
+def can_run(model: Model, ops: ModuleType) -> bool:
+    """Whether a program can take the steps of a network."""
+    if machine_of(ops) is None:
         return False
     known = model.scheme.programs
     if "can learn" not in known:

@@ -125,7 +125,7 @@ class ForwardGradient:
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
         settings = self._clipped
-        if settings.loss == "cross_entropy" and training.can_run(model, settings, ops):
+        if settings.loss == "cross_entropy" and training.can_run(model, ops):
             return self._run(model, state, settings, x, y, ops, seed)
         step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]

@@ -91,7 +91,7 @@ class MonoForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        if training.can_run(model, self.settings, ops):
+        if training.can_run(model, ops):
             return self._run(model, state, x, y, ops, seed)
         step = Step(model, state, self.settings, ops, seed, x)
         *early, last = self.plans(model)

@@ -1,6 +1,7 @@
 """Compiled steps are values, allocate nothing after the first, and check what they are given."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,8 @@ SETTINGS = Settings(batch=8, learning_rate=2**-4)
 RULES = [
     MonoForward(settings=SETTINGS, warmup=0), Backprop(settings=SETTINGS),
     ForwardGradient(settings=SETTINGS), ForwardGradient(settings=SETTINGS, space="weight"),
+    MonoForward(settings=replace(SETTINGS, momentum=0.875), warmup=0),
+    ForwardGradient(settings=replace(SETTINGS, momentum=0.5, weights="w16"), space="weight"),
 ]  # fmt: skip
 
 

@@ -12,13 +12,15 @@ pytest.importorskip("numba", reason="Numba is not installed")
 
 from edgetrain import fixed, kernels
 from edgetrain.architectures import ds_cnn, mlp
+from edgetrain.arithmetic.rounding import INT32_MAX, INT32_MIN
+from edgetrain.compiled.block import BlockTensors
 from edgetrain.compiled.forward import FUSED_SHIFT
 from edgetrain.compiled.inference import infer
 from edgetrain.inference import infer as specified
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
-from edgetrain.state import trace
+from edgetrain.state import FINEST, State, trace
 
 NETWORKS = {
     "mlp": lambda: mlp((70,), 5, hidden=(33, 130)),
@@ -60,6 +62,53 @@ def test_steps_of_any_size_equal_the_specification(network, rate, batch):
                 assert trace(*here) == trace(*there), name
                 saturated += metrics["saturated"]
     assert rate < 4 or saturated
+
+
+def hurled(state, unit, rng):
+    """Return a state with velocities of every size, in units of 2**unit."""
+    tensors = dict(state.tensors)
+    for name, array in tensors.items():
+        if name.startswith("velocity/"):
+            drawn = rng.integers(INT32_MIN, INT32_MAX + 1, array.shape) >> rng.integers(
+                0, 32, array.shape
+            )
+            drawn = np.where(rng.integers(0, 9, array.shape), drawn, INT32_MIN)
+            is_unit = name.endswith("/exponent")
+            tensors[name] = (np.full_like(array, unit) if is_unit else drawn).astype(np.int32)
+    return State(state.step, tensors)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(("weights", "momentum"), [("w8", 0.96875), ("w16", 0.5)])
+def test_momentum_of_any_unit_equals_the_specification(network, weights, momentum):
+    ops, rng = kernels.load("numba"), np.random.default_rng(7)
+    real = NETWORKS[network]()
+    x = rng.normal(size=(4, *real.graph.input_shape)).astype(np.float32)
+    model = quantize(real, x, headroom=2.0)
+    codes, y = model.quantize_input(x), np.arange(4)
+    settings = Settings(batch=4, learning_rate=2**-8, weights=weights, momentum=momentum)
+    some = replace(settings, train=2)
+    more = {
+        "warming up": MonoForward(settings=settings, warmup=3),
+        "last two": Backprop(settings=some),
+        "activity": ForwardGradient(settings=settings),
+    }
+    for name, rule in (rules(settings) | more).items():
+        here = there = model, rule.init(model)
+        largest = smallest = 0
+        for unit in (None, FINEST, -100, -30, -11, -9, -7, 9, 60):
+            if unit is not None:  # the first steps are those of a new state
+                there = here = here[0], hurled(here[1], unit, rng)
+            for _ in range(2):
+                *here, metrics = rule.step(*here, codes, y, ops)
+                *there, wanted = rule.step(*there, codes, y, fixed)
+                assert metrics == wanted, (name, unit)
+                assert trace(*here) == trace(*there), (name, unit)
+                velocities = [v for k, v in there[1].tensors.items() if k.startswith("velocity/")]
+                largest = max(largest, *(int(v.max()) for v in velocities))
+                smallest = min(smallest, *(int(v.min()) for v in velocities))
+        assert isinstance(here[1].tensors, BlockTensors)
+        assert (smallest, largest) == (INT32_MIN, INT32_MAX)
 
 
 @pytest.mark.parametrize("network", ["mlp", "ds_cnn"])
