@@ -23,6 +23,8 @@ Kept = dict[str, NDArray]
 GUARD_BITS = 8
 """Whole errors get this many fraction bits before they are scaled: a tie that is rounded up adds
 to every pixel, and made gradients behind three pools a fifth too long."""
+SLOPE_FACTOR = (2**30, -5)
+"""The factor 1 / 64: derivatives are in Q6."""
 ALL_CODES = 8
 """With this many bits an activation's int8 input is kept instead of a derivative code."""
 
@@ -135,7 +137,7 @@ def _input_acc(
         return acc << GUARD_BITS, (2**30, 1 - GUARD_BITS)
     if node.op == "activation":
         levels = _levels(model, plan, node, kept, shape)
-        return e.astype(np.int32) * levels, (2**30, -5)  # 1 / 64
+        return e.astype(np.int32) * levels, SLOPE_FACTOR
     ratio, factor = model.scheme.ratios[node.name][0], constants(model).errors[node.name]
     w = model.params[node.name].w
     if node.op == "dense":
@@ -169,6 +171,21 @@ def _tables(activation: str, x: Quantization, bits: int) -> tuple[NDArray, NDArr
         return np.arange(256).astype(np.uint8), to_q6(DERIVATIVES[activation](reals))
     table = derivative_table(activation, bits)
     return codes(table, *x), levels_q6(table)
+
+
+def slopes_q6(model: Model, node: Node, bits: int) -> Int8:
+    """Return an activation's derivative in Q6 for every int8 input: entry ``x + 128`` is that of x.
+
+    Args:
+        model: the network.
+        node: the activation.
+        bits: that are kept of an input, 1 to 4, or 8.
+
+    Returns:
+        int8 (256,).
+    """
+    code, levels = _tables(node.activation, _quantization(model, node), bits)
+    return levels[code]
 
 
 def _quantization(model: Model, node: Node) -> Quantization:

@@ -178,6 +178,16 @@ def mask(row, first, count, places):
         y[i] = e[i] if low < x[i] < high else np.int8(0)
 
 
+def derive(row, first, count, places):
+    """Multiply an error by the derivative of an activation, in Q6, at its input x."""
+    r = whole(row)
+    size = r[P + 3] * count
+    e, x, table = codes(r[P], size), codes(r[P + 1], size), codes(r[P + 2], 256)
+    y = ints(r[P + 4], size)
+    for i in range(size):
+        y[i] = I32(I32(e[i]) * I32(table[np.int16(x[i]) + 128]))
+
+
 def spread(row, first, count, places):
     """Copy the error of a mean to every pixel."""
     r = whole(row)

@@ -62,6 +62,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "scale": ("x", "size", *SCALING, "y"),
     "lower": ("exponent", "bits", "y_exponent"),
     "mask": ("e", "x", "low", "high", "size", "y"),
+    "derive": ("e", "x", "table", "size", "y"),
     "spread": ("x", "pixels", "width", "y"),
     "merge": ("size", "count", "e0", "exponent0", "e1", "exponent1", "e2", "exponent2",
               "base", "y"),

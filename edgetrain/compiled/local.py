@@ -5,7 +5,7 @@ import numpy as np
 from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE
 from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX
-from edgetrain.backward import GUARD_BITS
+from edgetrain.backward import GUARD_BITS, SLOPE_FACTOR, slopes_q6
 from edgetrain.blocks import Plan
 from edgetrain.compiled.builder import Buffer
 from edgetrain.compiled.forward import (
@@ -90,7 +90,7 @@ def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: d
         error = Error(masked, error.exponent)
     for name in dict.fromkeys(node.inputs):
         if name in plan.active:
-            part = _input_error(learning, node, indices, error)
+            part = _input_error(learning, plan, node, values, indices, error)
             errors.setdefault(name, []).extend([part] * node.inputs.count(name))
     if node.name in plan.trained:
         limit = net.model.scheme.bias_limits[node.name]
@@ -114,7 +114,8 @@ def _merge(learning: Learning, name: str, parts: list[Error]) -> Error:
     return learning.scale(learning.row(name, 1), acc, size, ONE, base)
 
 
-def _input_error(learning: Learning, node: Node, indices: dict[str, Buffer], error: Error) -> Error:
+def _input_error(learning: Learning, plan: Plan, node: Node, values: Values,
+                 indices: dict[str, Buffer], error: Error) -> Error:  # fmt: skip
     """Return the error of what a node reads."""
     net, name = learning.net, node.inputs[0]
     size, row = net.size(name), learning.row(node.name, 0)
@@ -132,6 +133,10 @@ def _input_error(learning: Learning, node: Node, indices: dict[str, Buffer], err
     if node.op == "average_pool":
         net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
         return learning.scale(row, acc, size, (2**30, -7), error.exponent)
+    if node.op == "activation":
+        slopes = net.constant(("slopes", node.name), slopes_q6(net.model, node, plan.bits), np.int8)
+        net.builder.emit("derive", e=error.e, x=values[name], table=slopes, size=size, y=acc)
+        return learning.scale(row, acc, size, SLOPE_FACTOR, error.exponent)
     net.builder.emit("maximum_grad", net.geometry(node), e=error.e, index=indices[node.name],
                      bits=GUARD_BITS, y=acc)  # fmt: skip
     return learning.scale(row, acc, size, (2**30, 1 - GUARD_BITS), error.exponent)

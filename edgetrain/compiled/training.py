@@ -130,8 +130,7 @@ def can_run(model: Model, ops: ModuleType) -> bool:
         return False
     known = model.scheme.programs
     if "can learn" not in known:
-        smooth = any(node.op == "activation" for node in model.graph.nodes)
-        known["can learn"] = is_known(model.graph) and not smooth
+        known["can learn"] = is_known(model.graph)
     return bool(known["can learn"])
 
 

@@ -18,7 +18,7 @@ from edgetrain.compiled.forward import FUSED_SHIFT
 from edgetrain.compiled.inference import infer
 from edgetrain.inference import infer as specified
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.rules import Backprop, ForwardGradient, MonoForward, parity_test
 from edgetrain.settings import Settings
 from edgetrain.state import FINEST, State, trace
 
@@ -130,3 +130,22 @@ def test_layers_of_large_scales_and_dead_channels_round_as_specified(network):
             for batch in (codes, codes[:1]):
                 got = infer(changed, batch, kernels.load("numba"))
                 np.testing.assert_array_equal(got, specified(changed, batch, fixed))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 8])
+def test_smooth_activations_equal_the_specification(bits):
+    ops, (model, x, y) = kernels.load("numba"), parity_test.network("smooth")
+    settings = Settings(batch=4, learning_rate=2**-2, bits=bits, momentum=0.5)
+    more = {
+        "layers": MonoForward(settings=settings, blocks="layer", warmup=0),
+        "activity": ForwardGradient(settings=settings),
+    }
+    for name, rule in (rules(settings) | more).items():
+        here = there = model, rule.init(model)
+        for first in range(0, len(x), 4):
+            given = x[first : first + 4], y[first : first + 4]
+            *here, metrics = rule.step(*here, *given, ops)
+            *there, wanted = rule.step(*there, *given, fixed)
+            assert metrics == wanted, name
+            assert trace(*here) == trace(*there), name
+        assert isinstance(here[1].tensors, BlockTensors)
