@@ -113,7 +113,8 @@ class Trainer:
 
 
 def _changes(name: str) -> bool:
-    return name.startswith(CHANGING) and not name.endswith("/scale")
+    is_scale = name.startswith("head/") and name.endswith("/scale")
+    return name.startswith(CHANGING) and not is_scale
 
 
 def _arrays(model: Model, state: State) -> dict[str, Ints]:

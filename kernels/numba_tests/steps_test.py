@@ -15,6 +15,8 @@ from edgetrain.compiled import training
 from edgetrain.compiled.block import BlockParams
 from edgetrain.compiled.builder import Builder
 from edgetrain.errors import RuleError
+from edgetrain.graph import INPUT, Graph, Node
+from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
@@ -112,6 +114,24 @@ def test_rules_of_different_rates_do_not_share_constants(given, ops):
         start = model, rule.init(model)
         ours, wanted = (rule.step(*start, x, y, backend)[:2] for backend in (ops, fixed))
         assert trace(*ours) == trace(*wanted)
+
+
+def test_a_layer_may_have_the_name_of_a_heads_scale(ops):
+    nodes = (
+        Node("block/scale", "dense", (INPUT,), 6, activation="relu"),
+        Node("classifier", "dense", ("block/scale",), 3),
+    )
+    rng, y = np.random.default_rng(5), np.arange(4) % 3
+    params = {n: Weights(rng.normal(size=s), np.zeros(s[0])) for n, s in
+              {"block/scale": (6, 8), "classifier": (3, 6)}.items()}  # fmt: skip
+    x = rng.normal(size=(4, 8)).astype(np.float32)
+    model = quantize(FloatModel(Graph((8,), nodes), params), x)
+    rule = MonoForward(settings=replace(SETTINGS, weights="w16", momentum=0.5), warmup=0)
+    start = model, rule.init(model)
+    ours, wanted = (
+        rule.step(*start, model.quantize_input(x), y, backend)[:2] for backend in (ops, fixed)
+    )
+    assert trace(*ours) == trace(*wanted)
 
 
 @pytest.mark.parametrize("rule", RULES[:1] + RULES[2:3], ids=lambda r: type(r).__name__)
