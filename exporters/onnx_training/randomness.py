@@ -1,4 +1,4 @@
-"""The counter hash in int32 and uint32: products wrap, xors and shifts are unsigned.
+"""The counter hash in int32: sums and products wrap, shifts are unsigned.
 
 ONNX Runtime 1.17 has no unsigned sums and products, and no version shifts signed numbers.
 """
@@ -41,37 +41,22 @@ class Randomness(Losses):
 
     seed: Value
 
-    def _folded(self, words: Value) -> Value:
-        """Append ``words ^ (words >> 16)``, with which a hash begins and ends.
+    def _folded(self, words: Value, bits: int = _FOLD) -> Value:
+        """Append ``words ^ (words >> bits)``; with 16 bits a hash begins and ends.
 
         Folding twice changes nothing, and ``fold(a ^ b)`` is ``fold(a) ^ fold(b)``: between two
         hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
         """
-        return self._xor(words, self._shifted(words, _FOLD))
+        return self._xor(words, self.unsigned_shift(words, bits))
 
     def _core(self, words: Value) -> Value:
         """Append `edgetrain.arithmetic.randomness.mix32` without the folds at its ends."""
         first, second = (signed(factor) for factor in _FACTORS)
-        words = self._times(words, first)
-        return self._times(self._xor(words, self._shifted(words, _MIDDLE)), second)
-
-    def _times(self, words: Value, factor: int) -> Value:
-        """Append a product, which wraps."""
-        return self.cast(self.times(self.cast(words, INT32), factor), UINT32)
-
-    def _shifted(self, words: Value, bits: Operand) -> Value:
-        count = np.asarray(bits, np.uint32)
-        shape = broadcast(words.shape, count.shape)
-        return self.op("BitShift", words, count, dtype=UINT32, shape=shape, direction="RIGHT")
+        return self.times(self._folded(self.times(words, first), _MIDDLE), second)
 
     def _xor(self, a: Value, b: Operand) -> Value:
         shape = broadcast(a.shape, b.shape if isinstance(b, Value) else np.shape(b))
-        return self.op("BitwiseXor", a, b, dtype=UINT32, shape=shape)
-
-    def _added(self, words: Operand, number: Operand) -> Value:
-        """Append the sum of words, which wraps."""
-        parts = (self.as_type(part, INT32) for part in (words, number))
-        return self.cast(self.plus(*parts), UINT32)
+        return self.op("BitwiseXor", a, b, dtype=INT32, shape=shape)
 
     def _keys(self, streams: Sequence[Stream]) -> tuple[Value, Value]:
         """Append `edgetrain.arithmetic.randomness.stream_key` of streams of one number.
@@ -80,21 +65,22 @@ class Randomness(Losses):
         """
         number = streams[0].number
         assert all(stream.number == number for stream in streams)
-        seed = self._core(self._folded(self._added(self.seed, np.array(_SEED, np.uint32))))
-        word = self._folded(self.cast(number, UINT32))
+        seed = self._core(self._folded(self.plus(self.cast(self.seed, INT32), signed(_SEED))))
+        word = self._folded(self.cast(number, INT32))
         a = self._folded(self._core(self._xor(seed, word)))
-        shifts = [(s.tensor * _TENSOR + s.purpose) % WORD for s in streams]
-        first = self._core(self._folded(self._added(a, np.array(shifts, np.uint32))))
-        second = self._core(self._xor(first, np.array(_SECOND ^ _SECOND >> _FOLD, np.uint32)))
+        shifts = np.array([signed(s.tensor * _TENSOR + s.purpose) for s in streams])
+        first = self._core(self._folded(self.plus(a, shifts)))
+        crossing = np.array(signed(_SECOND ^ _SECOND >> _FOLD), np.int32)
+        second = self._core(self._xor(first, crossing))
         return self._folded(first), second
 
     def _words(self, streams: Sequence[Stream], counts: Sequence[int]) -> Value:
-        """Append the words of streams, one behind the other: uint32 (sum of counts,)."""
+        """Append the words of streams, one behind the other: int32 (sum of counts,)."""
         k0, folded_k1 = self._keys(streams)
         alone = [1] * len(streams)
-        begins = zip(counts, self.parted(self.cast(k0, INT32), alone), strict=True)
+        begins = zip(counts, self.parted(k0, alone), strict=True)
         started = [self.plus(self._counters(count), key) for count, key in begins]
-        hashed = self._core(self._folded(self.cast(self.join(started, 0), UINT32)))
+        hashed = self._core(self._folded(self.join(started, 0)))
         middles = zip(self.parted(hashed, counts), self.parted(folded_k1, alone), strict=True)
         crossed = [self._xor(part, key) for part, key in middles]
         return self._folded(self._core(self.join(crossed, 0)))
@@ -108,9 +94,11 @@ class Randomness(Losses):
         """Draw uint8 (count,) of every stream."""
         counts = [-(-count // 4) for _, count in streams]
         words = self._words([stream for stream, _ in streams], counts)
-        row = self.shaped(words, (1, sum(counts)))
-        lanes = self._shifted(row, 8 * np.arange(4).reshape(4, 1))
-        octets = self.shaped(self.turned(self.cast(lanes, UINT8), (1, 0)), (4 * sum(counts),))
+        row = self.cast(self.shaped(words, (1, sum(counts))), UINT32)
+        places = np.array([[0], [8], [16], [24]], np.uint32)
+        lanes = self.op("BitShift", row, places, dtype=UINT32, shape=(4, sum(counts)),
+                        direction="RIGHT")  # fmt: skip
+        octets = self.shaped(self.cast(self.turned(lanes, (1, 0)), UINT8), (4 * sum(counts),))
         drawn = self.parted(octets, [4 * count for count in counts])
         return [self.cut(o, 0, count, 0) for o, (_, count) in zip(drawn, streams, strict=True)]
 
@@ -118,15 +106,15 @@ class Randomness(Losses):
         """Append `fixed.random_signs`."""
         width = -(-columns // 32)
         words = self.shaped(self._words([stream], [rows * width]), (rows, width, 1))
-        bits = self._shifted(words, np.arange(32))
-        ones = self.op("BitwiseAnd", bits, np.array(1, np.uint32), dtype=UINT32, shape=bits.shape)
-        signs = self.minus(1, self.times(self.cast(ones, INT32), 2))
+        bits = self.unsigned_shift(words, np.arange(32))
+        ones = self.op("BitwiseAnd", bits, np.array(1, np.int32), dtype=INT32, shape=bits.shape)
+        signs = self.minus(1, self.times(ones, 2))
         return self.cut(self.shaped(signs, (rows, 32 * width)), 0, columns, 1)
 
     def random_below(self, stream: Stream, bounds: Value) -> Value:
         """Draw int32 below each of bounds."""
-        words = self.cast(self._words([stream], [bounds.shape[0]]), INT64)
-        product = self.cast(self.times(words, bounds), UINT64)
+        words = self.cast(self._words([stream], [bounds.shape[0]]), UINT32)
+        product = self.cast(self.times(self.cast(words, INT64), bounds), UINT64)
         high = self.op("BitShift", product, np.array(32, np.uint64), dtype=UINT64,
                        shape=bounds.shape, direction="RIGHT")  # fmt: skip
         return self.cast(high, INT32)

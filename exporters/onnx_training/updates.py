@@ -15,14 +15,15 @@ from edgetrain.arithmetic.updates import (
     UPDATE_SHIFT,
 )
 from edgetrain.exporters.onnx_training.graph import OFFSET, Operand, Value
-from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8, UINT32, UINT64
+from edgetrain.exporters.onnx_training.integers import INT32, INT64, UINT8, UINT64
 from edgetrain.exporters.onnx_training.randomness import Randomness
 from edgetrain.exporters.step_writing.emitter import Rate
 from edgetrain.state import RATE_BITS, rate_multiplier
 
 _POSITIVE = 1 << 62
 LEAST_LOW_BITS = 9
-"""With fewer, int32 does not hold a step of 128 with all its fraction bits."""
+"""With fewer, int32 does not hold a step of 128 with all its fraction bits, and what steps are too
+large by is no multiple of 256, which a Cast to int8 discards."""
 MOST_LEFT = 23
 """Shifts further left give a step length that saturates anyway."""
 
@@ -126,26 +127,26 @@ class Updates(Randomness):
         """Append `_steps` for int8 weights in int32, for sums that low_bits fit above.
 
         The step length is ``high * 2**low_bits + low``; steps keep ``32 - low_bits`` fraction
-        bits. Sums whose steps saturate anyway are cut so that no product leaves int32.
+        bits. Sums whose steps saturate anyway are cut so that no product leaves int32. Shifts are
+        unsigned: the steps that are returned are ``2**(low_bits - 1)`` above the true ones.
         """
         factor, unit = self._factor(multiplier, acc), 1 << low_bits
         high = self.divide(factor, unit)
         low = self.minus(factor, self.times(high, unit))
         most = self.divide((1 << 31) - (1 << 33 - low_bits), self.maximum(high, 1))
-        acc = self.minimum(self.maximum(acc, self.minus(0, most)), most)
+        acc = self._kept(acc, self.minus(0, most), most)
         bias = (1 << 23) - (1 << 31)
         below = self.unsigned_shift(self.plus(self.times(acc, low), bias), low_bits)
         scaled = self.plus(self.times(acc, high), below)
         drawn = self.times(self.cast(octets, INT32), 1 << 24 - low_bits)
-        shaken = self.plus(scaled, self.minus(drawn, 1 << 31 - low_bits))
-        end = 1 << 39 - low_bits
-        clipped = self.clip(shaken, -end, end - 1)
-        high_bits = self.op(
-            "BitShift", self.cast(clipped, UINT32), np.uint32(32 - low_bits), dtype=UINT32,
-            shape=acc.shape, direction="RIGHT",
-        )  # fmt: skip
-        steps = self.cast(self.cast(high_bits, np.int8), INT32)
-        return steps, self._count(shaken, clipped)
+        shaken = self.plus(scaled, self.minus(drawn, (1 << 31 - low_bits) - (1 << 31)))
+        steps, zero = self.unsigned_shift(shaken, 32 - low_bits), 1 << low_bits - 1
+        clipped = self._kept(steps, zero - 128, zero + 127)
+        return clipped, self._count(steps, clipped)
+
+    def _kept(self, a: Value, low: Operand, high: Operand) -> Value:
+        """Append `clip` of many numbers: Max and Min take less time than Clip."""
+        return self.minimum(self.maximum(a, low), high)
 
     def _octets(self, octets: Value, shape: tuple[int, ...]) -> Value:
         """Give octets the shape of weights."""
@@ -183,9 +184,11 @@ class Updates(Randomness):
         low_bits = (((1 << 31) - (1 << 23)) // reach).bit_length() - 1
         if low_bits >= LEAST_LOW_BITS:
             steps, cut = self._narrow_steps(acc, step, octets, low_bits)
+            zero = 1 << low_bits - 1
         else:
             steps, cut = self._steps(acc, step, octets, UPDATE_SHIFT, 128)
-        new = self.clip(self.minus(self.codes(w), steps), -WEIGHT_MAX, WEIGHT_MAX)
+            zero = 0
+        new = self._kept(self.minus(self.codes(w), steps), -WEIGHT_MAX - zero, WEIGHT_MAX - zero)
         return self.cast(new, np.int8), cut
 
     def update_int16(
