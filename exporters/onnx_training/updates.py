@@ -159,22 +159,29 @@ class Updates(Randomness):
         self, olds: Sequence[Value], accs: Sequence[Value], multipliers: Sequence[Any],
         octets: Sequence[Value],
     ) -> tuple[Sequence[Value], Value]:  # fmt: skip
-        """Append `fixed.update_int8` of every layer: those of as many inputs at once."""
-        groups: dict[tuple[int, ...], list[int]] = {}
+        """Append `fixed.update_int8` of every layer: those of as many inputs at once.
+
+        Filters are rows: ONNX Runtime is slow where the last sizes are 1.
+        """
+        groups: dict[int, list[int]] = {}
         for i, acc in enumerate(accs):
-            groups.setdefault(acc.shape[1:], []).append(i)
+            groups.setdefault(math.prod(acc.shape[1:]), []).append(i)
+        drawn = [self._octets(part, acc.shape) for part, acc in zip(octets, accs, strict=True)]
         new: dict[int, Value] = {}
         total: Any = 0
-        for members in groups.values():
-            w, acc = (self.join([part[i] for i in members], 0) for part in (olds, accs))
+        for width, members in groups.items():
+            w, acc, fractions = (
+                self.join([self.shaped(part[i], (part[i].shape[0], width)) for i in members], 0)
+                for part in (olds, accs, drawn)
+            )
             step = self.join([multipliers[i] for i in members], 0)
-            drawn = self.join([self._octets(octets[i], accs[i].shape) for i in members], 0)
             reach = max(self.reaches.get(accs[i].name, INT32_MAX) for i in members)
-            moved, cut = self._moved(w, acc, step, drawn, reach)
+            moved, cut = self._moved(w, acc, step, fractions, reach)
             total = self.also(total, cut)
             ends = np.cumsum([accs[i].shape[0] for i in members])
             for i, end in zip(members, ends, strict=True):
-                new[i] = self.cut(moved, int(end) - accs[i].shape[0], int(end), 0)
+                rows = self.cut(moved, int(end) - accs[i].shape[0], int(end), 0)
+                new[i] = self.shaped(rows, olds[i].shape)
         return [new[i] for i in range(len(accs))], total
 
     def _moved(
