@@ -36,17 +36,23 @@ class Integers(Book):
     """Offers the arithmetic of `Emitter`."""
 
     def numbers(self, *operands: Operand) -> tuple[list[Operand], np.dtype, Shape]:
-        """Bring operands to one type: int64 if any has it, else int32; and their shape."""
+        """Bring operands to one type: int64 if any has it, else int32; and their shape.
+
+        Where the last size is 1, ONNX Runtime is slow unless numbers have as many axes.
+        """
         values = [operand for operand in operands if isinstance(operand, Value)]
         assert all(value.dtype in (INT32, INT64, BOOL) for value in values), operands
         dtype = INT64 if any(value.dtype == INT64 for value in values) else INT32
-        same = [
+        same: list[Any] = [
             self.cast(operand, dtype) if isinstance(operand, Value)
             else np.asarray(operand, dtype)
             for operand in operands
         ]  # fmt: skip
-        return same, dtype, broadcast(*(np.shape(o) if not isinstance(o, Value) else o.shape
-                                        for o in same))  # fmt: skip
+        shape = broadcast(*(o.shape for o in same))
+        if shape[-1:] == (1,):
+            rank = (1,) * len(shape)
+            same = [o if isinstance(o, Value) or o.shape else o.reshape(rank) for o in same]
+        return same, dtype, shape
 
     def _apply(self, op: str, *operands: Operand) -> Any:
         """Append an operation, or compute it of constants."""
