@@ -5,9 +5,12 @@ import { defineConfig } from '@playwright/test';
 const SYSTEM = '/usr/bin/chromium'; // a distribution's package; else what Playwright installed
 
 export default defineConfig({
-  testDir: 'tests',
+  projects: [
+    { name: 'tests', testDir: 'tests' },
+    { name: 'speed', testDir: 'bench' },
+  ],
   outputDir: 'test-results',
-  workers: 1, // one of the tests measures time
+  workers: 1, // of two cores, one is for the browser
   forbidOnly: true,
   reporter: 'list',
   use: {

@@ -1,12 +1,9 @@
-/** In Node: onnxruntime-web takes the steps that Python took, with the same bits, and fast. */
+/** In Node: onnxruntime-web takes the steps that Python took, with the same bits. */
 
 import { expect, test } from '@playwright/test';
 
 import { gather } from '../src/samples.ts';
 import { assetsOf, learnerOf } from './files.ts';
-
-const MOST_MS = 1.5; // a step of the MLP 784-128-128-10 with 32 samples, one thread
-const BURST = 10; // steps that are timed together: the fastest burst was disturbed least
 
 for (const network of ['page', 'large']) {
   test(`every trace of 200 steps is Python's: ${network}`, async () => {
@@ -55,20 +52,3 @@ for (const label of [-1, 10]) {
     expect(learner.trace).toBe(assets.about.start);
   });
 }
-
-test('a step of MLP 784-128-128-10 is fast', async () => {
-  const assets = await assetsOf('large');
-  const learner = await learnerOf(assets);
-  const run = assets.batches.map((chosen) => gather(assets.shipped, chosen));
-  const batches = Array.from({ length: 5 }, () => run).flat();
-  let least = Infinity;
-  for (let first = 0; first < batches.length; first += BURST) {
-    const before = process.cpuUsage();
-    for (const { x, y } of batches.slice(first, first + BURST)) await learner.learn(x, y);
-    const { user, system } = process.cpuUsage(before); // microseconds, of this process alone
-    least = Math.min(least, (user + system) / 1000 / BURST);
-  }
-  console.log(`MLP 784-128-128-10, batch 32: ${least.toFixed(2)} ms a step in onnxruntime-web`);
-
-  expect(least).toBeLessThan(MOST_MS);
-});
