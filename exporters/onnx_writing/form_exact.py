@@ -112,10 +112,11 @@ def requantize(
     positive = write.cast(write.op("Add", product, nudge), np.uint64)
     shifted = write.op("BitShift", positive, channels(bits, shape), direction="RIGHT")
     scaled, moved = write.cast(shifted, np.int32), zero_point + OFFSET
-    low, high = (np.int32(limit - zero_point) for limit in limits)
     if np.max(shift) < 0:  # what is halved at least has room for a zero point
+        low, high = (np.int32(limit + OFFSET) for limit in limits)
         codes = write.op("Sub", scaled, channels((origin - moved).astype(np.int32), shape))
-        return write.cast(write.op("Clip", codes, low + moved, high + moved), np.uint8)
+        return write.cast(write.op("Clip", codes, low, high), np.uint8)
+    low, high = (np.int32(limit - zero_point) for limit in limits)
     centred = write.op("Sub", scaled, channels(origin.astype(np.int32), shape))
     codes = write.op("Add", write.op("Clip", centred, low, high), np.int32(moved))
     return write.cast(codes, np.uint8)
