@@ -1,6 +1,7 @@
 """`train --journal` and `replay`: the same file again, a fleet at once, and bad input."""
 
 import json
+import re
 
 import pytest
 
@@ -105,8 +106,9 @@ def test_a_backend_that_cannot_run_here_changes_nothing(folder, model, run, refu
         kernels.load("triton")
     except BackendError:
         command = ("replay", model, "run.journal", "--backend", "triton", "-o", "never.st")
-        assert "backend 'triton' cannot run here" in refused(*command)
-        assert "cannot run here" in refused(*command[:2], "--many", ".", *command[3:])
+        without = re.compile("backend 'triton' (cannot run here|needs torch)")
+        assert without.search(refused(*command))
+        assert without.search(refused(*command[:2], "--many", ".", *command[3:]))
     else:
         pytest.skip("the backend runs here")
 
