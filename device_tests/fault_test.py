@@ -53,7 +53,7 @@ def test_an_access_outside_of_the_arena_is_caught_with_its_address(board, faulty
     past = -(-ARENA_BYTES // SLACK.get(board, 1)) * SLACK.get(board, 1)
     offset = {"before": -1, "after": past, "far": 40000}[side]
     if (board, side) == ("host-sanitizers", "before"):
-        pytest.skip("host-sanitizers: red zones lie behind arrays")
+        pytest.skip("host-sanitizers: its red zones lie behind arrays, none before the first")
     with pytest.raises(BoardFaultError) as error:
         ask(faulty, what, offset)
     message = str(error.value)
@@ -75,21 +75,21 @@ def test_an_access_outside_of_the_arena_is_caught_with_its_address(board, faulty
 
 def test_a_null_pointer_is_caught(board, faulty):
     if BOARDS[board].kind == "wasm" or board == "qemu-cortex-m0":
-        pytest.skip(f"{board}: address 0 is memory there")
+        pytest.skip(f"{board}: address 0 is memory there, and a write to it no fault")
     with pytest.raises(BoardError, match=r"null pointer|SIGSEGV"):
         ask(faulty, WRITE_NULL)
 
 
 def test_a_write_to_constants_is_caught(board, faulty):
     if BOARDS[board].kind == "wasm" or board == "qemu-cortex-m0":
-        pytest.skip(f"{board}: constants are not protected")
+        pytest.skip(f"{board}: it has no memory protection, so constants can be written")
     with pytest.raises(BoardError, match=r"in flash|SIGSEGV|Sanitizer"):
         ask(faulty, WRITE_CODE)
 
 
 def test_a_stack_that_runs_over_is_caught(board, faulty):
     if board == "qemu-cortex-m0":
-        pytest.skip(UNGUARDED[board])
+        pytest.skip(f"{board}: {UNGUARDED[board]}")
     with pytest.raises(BoardFaultError):
         ask(faulty, RECURSE)
 

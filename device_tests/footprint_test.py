@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgetrain.architectures import ds_cnn, resnet8
-from edgetrain.device_tests.boards import BOARDS, missing
+from edgetrain.device_tests.boards import BOARDS
 from edgetrain.device_tests.footprint import compiler_for, footprint
 from edgetrain.device_tests.painted import built_by_gcc, seen
 from edgetrain.exporters.c_sizes import inference_size, size
@@ -42,11 +42,10 @@ def quantized(network):
 
 
 @pytest.fixture(params=["gcc", "zig"])
-def compiled(request, monkeypatch):
+def compiled(request, need, monkeypatch):
     """A board that Unicorn runs, whichever compiler builds for it."""
-    lacks = [*missing(BOARDS["cortex-m4"]), *missing(BOARDS["qemu-cortex-m4"])]
-    if lacks:
-        pytest.skip("; ".join(lacks))
+    need("cortex-m4")
+    need("qemu-cortex-m4")
     monkeypatch.setitem(BOARDS, "gcc", built_by_gcc())
     return {"gcc": "gcc", "zig": "cortex-m4"}[request.param]
 

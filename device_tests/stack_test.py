@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from edgetrain.device_tests.boards import BOARDS, missing
 from edgetrain.device_tests.footprint import kernel_stacks
 from edgetrain.kernels.host_c_build import sources
 
@@ -24,10 +23,8 @@ def test_every_public_header_states_its_stack():
 
 
 @pytest.mark.parametrize("core", CORES)
-def test_the_stack_is_what_a_compiler_makes(core, objects):
-    if lacks := missing(BOARDS[core]):
-        pytest.skip("; ".join(lacks))
-    stacks = kernel_stacks(core, objects)
+def test_the_stack_is_what_a_compiler_makes(core, need, objects):
+    stacks = kernel_stacks(need(core), objects)
     for name, text in HEADERS.items():
         stated = int(STATED.search(text)[1 + CORES.index(core)])
         declared = re.findall(r"^[a-z][\w *]*?\b(et_\w+)\(", text, re.MULTILINE)
