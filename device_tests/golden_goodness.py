@@ -1,6 +1,5 @@
 """The kernels of Forward-Forward, and momentum, on every board, against the specification."""
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -22,11 +21,8 @@ from edgetrain.arithmetic.goodness import (
 from edgetrain.arithmetic.losses import LOGIT_MAX
 from edgetrain.arithmetic.randomness import CONTRAST, stream_key
 from edgetrain.arithmetic.rounding import Int8
-from edgetrain.device_tests.build import build, support
-from edgetrain.device_tests.program import BoardError
-from edgetrain.device_tests.run import run
+from edgetrain.device_tests.golden_table import replies, table
 from edgetrain.graph import INPUT
-from edgetrain.kernels.host_c_build import sources
 from edgetrain.rules.channel_labels import class_channels, class_goodness
 from edgetrain.rules.input_labels import embed, wrong_labels
 
@@ -199,10 +195,7 @@ def cases() -> list[Case]:
 @cache
 def header() -> bytes:
     """Write the cases as C."""
-    texts, entries = zip(*(case.text(i) for i, case in enumerate(cases())), strict=True)
-    lines = [f"enum {{ CASES = {len(entries)}, LARGEST = {LARGEST} }};", *texts]
-    table = ",\n".join(entries)
-    return "\n".join([*lines, f"static const goodness_case cases[CASES] = {{{table}}};"]).encode()
+    return table("goodness_case", cases(), LARGEST)
 
 
 def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
@@ -217,13 +210,8 @@ def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
         A line a case: its number and kernel, how many bytes and returned numbers are wrong, and
         of how many.
     """
-    texts = sources() | support("golden_goodness.c") | {"golden_values.h": header()}
-    frames = [struct.pack("<I", i) for i in range(len(cases()))]
-    lines = []
-    for i, reply in enumerate(run(build(board, texts, folder), frames, timeout_s=timeout_s)):
-        case = cases()[i]
-        of, *found = struct.unpack("<iii", reply.data)
-        if of != len(cases()):
-            raise BoardError(f"{board} runs other cases: {of}, not {len(cases())}")
-        lines.append(f"{i} {case.kernel.lower()}: {sum(found)} of {case.want.nbytes + 1} wrong")
-    return lines
+    answers = replies(board, "golden_goodness.c", header(), len(cases()), folder, timeout_s)
+    return [
+        f"{i} {case.kernel.lower()}: {sum(found)} of {case.want.nbytes + 1} wrong"
+        for i, (case, found) in enumerate(zip(cases(), answers, strict=True))
+    ]

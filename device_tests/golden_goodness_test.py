@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgetrain.device_tests import golden_goodness
+from edgetrain.device_tests import golden_goodness, golden_table
 from edgetrain.device_tests.boards import BOARDS, missing
 
 MUTANTS = [
@@ -31,10 +31,10 @@ MUTANTS = [
 @pytest.mark.skipif(bool(missing(BOARDS["host"])), reason="there is no C compiler")
 @pytest.mark.parametrize(("kernel", "old", "new"), MUTANTS)
 def test_a_broken_kernel_is_found(kernel, old, new, objects, monkeypatch):
-    texts = golden_goodness.sources()
+    texts = golden_table.sources()
     file = "et_updates.c" if kernel == "MOMENTUM" else "et_goodness.c"
     assert texts[file].count(old) == 1
     changed = texts | {file: texts[file].replace(old, new)}
-    monkeypatch.setattr(golden_goodness, "sources", lambda: changed)
+    monkeypatch.setattr(golden_table, "sources", lambda: changed)
     lines = golden_goodness.check("host", objects)
     assert any(f" {kernel.lower()}: " in line and ": 0 of" not in line for line in lines)

@@ -1,6 +1,5 @@
 """Golden vectors of the layers, for plain and fast forms: what the specification says."""
 
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -11,10 +10,8 @@ import numpy as np
 from edgetrain import fixed
 from edgetrain.arithmetic.layers import Window, global_pool_multiplier
 from edgetrain.arithmetic.rounding import Int8, Int32
-from edgetrain.device_tests.build import build, support
+from edgetrain.device_tests.golden_table import replies, table
 from edgetrain.device_tests.program import BoardError
-from edgetrain.device_tests.run import run
-from edgetrain.kernels.host_c_build import sources
 
 LARGEST = 8192
 ZERO_POINT, Y_ZERO_POINT = -7, 3
@@ -257,10 +254,7 @@ def others(rng: np.random.Generator) -> Iterator[Case]:
 @cache
 def header() -> bytes:
     """Write the cases as C."""
-    texts, entries = zip(*(case.text(i) for i, case in enumerate(layer_cases())), strict=True)
-    lines = [f"enum {{ CASES = {len(entries)}, LARGEST = {LARGEST} }};", *texts]
-    table = ",\n".join(entries)
-    return "\n".join([*lines, f"static const layer_case cases[CASES] = {{{table}}};"]).encode()
+    return table("layer_case", layer_cases(), LARGEST)
 
 
 def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
@@ -274,15 +268,10 @@ def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
     Returns:
         A line a case: its number and kernel, how many results are wrong, and of how many.
     """
-    cases = layer_cases()
-    texts = sources() | support("golden_layers.c") | {"golden_values.h": header()}
-    flags = ("-O2", "-Wno-missing-field-initializers", "-Wno-missing-braces")
-    program = build(board, texts, folder, flags=flags)
-    frames = [struct.pack("<I", i) for i in range(len(cases))]
-    lines = []
-    for i, reply in enumerate(run(program, frames, timeout_s=timeout_s)):
-        of, size, plain, fast = struct.unpack("<iiii", reply.data)
-        if (of, size) != (len(cases), cases[i].want.size):
-            raise BoardError(f"{board} runs other cases: {of} of {size} results, not {len(cases)}")
-        lines.append(f"{i} {cases[i].kernel}: {plain + fast} of {2 * size} wrong")
+    cases, lines = layer_cases(), []
+    answers = replies(board, "golden_layers.c", header(), len(cases), folder, timeout_s)
+    for i, (case, (size, plain, fast)) in enumerate(zip(cases, answers, strict=True)):
+        if size != case.want.size:
+            raise BoardError(f"{board} runs another case {i}: {size} results, not {case.want.size}")
+        lines.append(f"{i} {case.kernel}: {plain + fast} of {2 * size} wrong")
     return lines

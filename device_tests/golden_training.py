@@ -1,6 +1,5 @@
 """Kernels of training on every board, plain and fast forms, against the specification."""
 
-import struct
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 
 from edgetrain import fixed
 from edgetrain.arithmetic.rounding import Int8, Int16
-from edgetrain.device_tests.build import build, support
 from edgetrain.device_tests.golden_cases import (
     LIMIT,
     SCALINGS,
@@ -23,10 +21,9 @@ from edgetrain.device_tests.golden_cases import (
 )
 from edgetrain.device_tests.golden_layers import int8, window_numbers
 from edgetrain.device_tests.golden_perturbed import losses, perturbed
+from edgetrain.device_tests.golden_table import replies, table
 from edgetrain.device_tests.program import BoardError
-from edgetrain.device_tests.run import run
 from edgetrain.fixed import Window
-from edgetrain.kernels.host_c_build import sources
 from edgetrain.state import rate_multiplier
 
 LARGEST = 32768
@@ -151,10 +148,7 @@ def training_cases() -> list[Case]:
 @cache
 def header() -> bytes:
     """Write the cases as C."""
-    texts, entries = zip(*(c.text(i) for i, c in enumerate(training_cases())), strict=True)
-    lines = [f"enum {{ CASES = {len(entries)}, LARGEST = {LARGEST} }};", *texts]
-    table = ",\n".join(entries)
-    return "\n".join([*lines, f"static const training_case cases[CASES] = {{{table}}};"]).encode()
+    return table("training_case", training_cases(), LARGEST)
 
 
 def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
@@ -169,17 +163,12 @@ def check(board: str, folder: Path, timeout_s: float = 60) -> list[str]:
         A line a case: its number and kernel, how many bytes and returned numbers are wrong, and
         of how many.
     """
-    cases = training_cases()
-    texts = sources() | support("golden_training.c") | {"golden_values.h": header()}
-    flags = ("-O2", "-Wno-missing-field-initializers", "-Wno-missing-braces")
-    program = build(board, texts, folder, flags=flags)
-    frames = [struct.pack("<I", i) for i in range(len(cases))]
-    lines = []
-    for i, reply in enumerate(run(program, frames, timeout_s=timeout_s)):
-        case = cases[i]
-        of, size, plain, returned, fast, returned_fast = struct.unpack("<6i", reply.data)
-        if (of, size) != (len(cases), case.want.nbytes):
-            raise BoardError(f"{board} runs other cases: {of} of {size} bytes, not {len(cases)}")
+    cases, lines = training_cases(), []
+    answers = replies(board, "golden_training.c", header(), len(cases), folder, timeout_s)
+    for i, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        size, plain, returned, fast, returned_fast = answer
+        if size != case.want.nbytes:
+            raise BoardError(f"{board} runs another case {i}: {size} bytes, not {case.want.nbytes}")
         wrong = plain + fast + sum(r != case.returned for r in (returned, returned_fast))
         lines.append(f"{i} {case.kernel.lower()}: {wrong} of {2 * size + 2} wrong")
     return lines
