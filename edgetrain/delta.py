@@ -15,7 +15,6 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from numpy.typing import NDArray
 
 from edgetrain.description import Json, describe, items, mapping, model_from, text
 from edgetrain.errors import EdgetrainError, FileError, ModelError
-from edgetrain.files import MAX_BYTES
 from edgetrain.model import Model
 from edgetrain.state import State, trace
 
@@ -110,22 +108,6 @@ def apply(base: Model, content: bytes) -> Model:
             f"the delta is damaged: it leads to the trace {reached}, not {head['result']!r:.20}"
         )
     return model
-
-
-def load_delta(path: str | Path) -> bytes:
-    """Read the file of a delta.
-
-    Raises:
-        FileError: if it cannot be read or is too large.
-    """
-    try:
-        if Path(path).stat().st_size > MAX_BYTES:
-            raise FileError(f"{path} is larger than the {MAX_BYTES} bytes that are read")
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
 
 
 def network_crc(model: Model) -> int:

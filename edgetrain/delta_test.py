@@ -11,7 +11,7 @@ import pytest
 from edgetrain import fixed
 from edgetrain.architectures import cnn, mlp
 from edgetrain.data import Data, digits
-from edgetrain.delta import MAGIC, apply, delta, load_delta
+from edgetrain.delta import MAGIC, apply, delta
 from edgetrain.errors import FileError, ModelError
 from edgetrain.files import save
 from edgetrain.model import Weights
@@ -149,8 +149,3 @@ def test_a_bomb_is_not_unpacked(model, packed):
 
     with pytest.raises(FileError, match="does not hold"):
         apply(model, remade(packed, body=bomb))
-
-
-def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(FileError, match="No such file"):
-        load_delta(tmp_path / "absent")

@@ -187,18 +187,32 @@ def _naming(path: str | Path) -> Any:
         raise FileError(f"{path} is damaged or not of this program: {error!s:.400}") from error
 
 
-def _read(path: Path) -> tuple[Json, dict[str, NDArray[Any]]]:
-    """Return description and tensors of a file, whose sizes are checked before it is unpacked."""
+def read_bytes(path: str | Path, most: int | None = None) -> bytes:
+    """Read a whole file.
+
+    Args:
+        path: the file.
+        most: largest number of bytes; MAX_BYTES if it is None.
+
+    Raises:
+        FileError: if it cannot be read or is too large.
+    """
+    path, most = Path(path), MAX_BYTES if most is None else most
     try:
         if not path.is_file():
             raise FileError(f"{path} cannot be read: there is no such file")
-        if path.stat().st_size > MAX_BYTES:
-            raise FileError(f"{path} is larger than the {MAX_BYTES} bytes that are read")
-        content = path.read_bytes()
+        if path.stat().st_size > most:
+            raise FileError(f"{path} is larger than the {most} bytes that are read")
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         if isinstance(error, FileError):
             raise
         raise FileError(f"{path} cannot be read: {error}") from error
+
+
+def _read(path: Path) -> tuple[Json, dict[str, NDArray[Any]]]:
+    """Return description and tensors of a file, whose sizes are checked before it is unpacked."""
+    content = read_bytes(path)
     with _naming(path):
         found = _metadata(content)
         return found, _tensors(content)

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from edgetrain.errors import EdgetrainError, FileError
 from edgetrain.fewbit import pack, unpack
+from edgetrain.files import read_bytes
 from edgetrain.journal_header import Header, read_header
 from edgetrain.model import Model
 from edgetrain.rules import ForwardGradient
@@ -140,15 +141,7 @@ def load_journal(path: str | Path, step: int | None = None) -> Journal:
     Raises:
         FileError: if it cannot be read, is too large, foreign or damaged.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise FileError(f"{path} is larger than the {MAX_BYTES} bytes that are read")
-        content = path.read_bytes()
-    except (OSError, ValueError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
+    content = read_bytes(path, MAX_BYTES)
     try:
         return read_journal(content, step)
     except EdgetrainError as error:

@@ -192,7 +192,7 @@ def test_random_bytes_are_refused():
 
 
 def test_files_that_cannot_be_read(tmp_path, monkeypatch):
-    with pytest.raises(FileError, match="No such file"):
+    with pytest.raises(FileError, match="there is no such file"):
         load_journal(tmp_path / "absent.journal")
     with pytest.raises(FileError, match="cannot be read"):
         load_journal(tmp_path)

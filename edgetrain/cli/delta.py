@@ -9,7 +9,7 @@ from edgetrain import delta as change
 from edgetrain.cli import options
 from edgetrain.cli.console import report
 from edgetrain.errors import FileError
-from edgetrain.files import check_writable, save, write_whole
+from edgetrain.files import check_writable, read_bytes, save, write_whole
 from edgetrain.state import State, trace
 
 DeltaPath = Annotated[Path, typer.Argument(help="From `edgetrain delta`.")]
@@ -50,7 +50,7 @@ def apply(
     model = options.int8_model(base)
     check_writable(output)
     try:
-        made = change.apply(model, change.load_delta(delta))
+        made = change.apply(model, read_bytes(delta))
     except FileError as error:
         raise FileError(f"{delta} cannot be applied: {error}") from error
     save(made, output)

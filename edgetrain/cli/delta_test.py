@@ -24,7 +24,7 @@ def test_a_delta_makes_the_very_file(folder, model, tuned, report):
     [
         (("apply", "fine.st", "fine.delta"), "another base model"),
         (("apply", "fine.st", "digits.npz"), "not a delta"),
-        (("apply", "fine.st", "absent.delta"), "No such file"),
+        (("apply", "fine.st", "absent.delta"), "there is no such file"),
         (("delta", "fine.st", "other.st"), "send the whole model"),
         (("delta", "fine.st", "digits.npz"), "digits.npz"),
     ],

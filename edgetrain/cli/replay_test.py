@@ -94,7 +94,7 @@ def test_bad_journals(folder, model, run, report, refused):
     assert "another base model" in refused("replay", "other.st", "run.journal", "-o", "never.st")
     assert "damaged at byte" in refused("replay", model, "flipped.journal", "-o", "never.st")
     assert "not a journal" in refused("replay", model, "digits.npz", "-o", "never.st")
-    assert "No such file" in refused("replay", model, "absent.journal", "-o", "never.st")
+    assert "there is no such file" in refused("replay", model, "absent.journal", "-o", "never.st")
     assert "20 steps" in refused("replay", model, "run.journal", "--step", "21", "-o", "never.st")
     assert "no file *.journal" in refused("replay", model, "--many", ".x", "-o", "never")
     assert "--many" in refused("replay", model)
