@@ -113,15 +113,17 @@ def steps(how: How) -> Iterator[Record]:
 
 
 def memory(how: How) -> Iterator[Record]:
-    """Count the bytes that training keeps: parameters, activations, gradients, constants."""
+    """Count the bytes that training keeps, and the most that torch's allocator holds in a step."""
     for name, (make, batches) in LEARNERS.items():
         for batch in batches:
             given = subject(make(), batch, how.seed)
             sizes = {kind: _bytes(rule, given, how) for kind, rule in rules(batch).items()}
             if "torch" in rivals.installed():
-                from edgetrain.benchmark.torch_nets import live_bytes
+                from edgetrain.benchmark.torch_nets import FORMATS, peak_bytes
 
-                sizes["torch backprop float32"] = live_bytes(given.real, given.x)
+                sizes["torch backprop float32"] = min(
+                    peak_bytes(given.real, given.x, layout) for layout in FORMATS
+                )
             yield {"group": "memory", "case": f"{name}, batch {batch}", "bytes": sizes}
 
 

@@ -1,16 +1,23 @@
 """Networks as torch modules, for times only: their weights are torch's own random ones."""
 
+import json
+import os
+from itertools import accumulate
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as f
+from torch.profiler import ProfilerActivity, profile
 
 from edgetrain.benchmark.timing import Call
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import Float, FloatModel
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # or profiles print their start on stderr
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 
@@ -68,9 +75,12 @@ def samples(x: Float, layout: Any = torch.channels_last) -> torch.Tensor:
 def backprop(model: FloatModel, x: Float, threads: int, layout: Any) -> Call:
     """Return a float32 training step: cross-entropy, backpropagation, SGD."""
     torch.set_num_threads(threads)
-    net, given = module(model, layout), samples(x, layout)
+    return _step(module(model, layout), samples(x, layout))
+
+
+def _step(net: nn.Module, given: torch.Tensor) -> Call:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    labels = torch.zeros(len(x), dtype=torch.int64)
+    labels = torch.zeros(len(given), dtype=torch.int64)
 
     def step() -> None:
         optimizer.zero_grad()
@@ -80,21 +90,27 @@ def backprop(model: FloatModel, x: Float, threads: int, layout: Any) -> Call:
     return step
 
 
-def live_bytes(model: FloatModel, x: Float) -> int:
-    """Return the bytes of a step's parameters, gradients and tensors that backward needs."""
-    net, given = module(model), samples(x)
-    seen: dict[int, int] = {}
+def peak_bytes(model: FloatModel, x: Float, layout: Any) -> int:
+    """Return the most bytes that a training step holds at a time, as torch's allocator counts them.
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
+    Parameters and samples are included; what oneDNN allocates by itself is not. The step is not
+    the first one, and forgets the gradients of the one before.
+    """
+    net, given = module(model, layout), samples(x, layout)
+    step = _step(net, given)
+    step()
+    net.zero_grad()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    events = sorted((e for e in _trace(seen) if e["name"] == "[memory]"), key=lambda e: e["ts"])
+    held = sum(tensor.nbytes for tensor in (given, *net.parameters()))
+    return held + max(accumulate(event["args"]["Bytes"] for event in events))
 
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = f.cross_entropy(net(given), torch.zeros(len(x), dtype=torch.int64))
-    loss.backward()
-    for tensor in (given, *net.parameters()):
-        keep(tensor.detach())
-        if tensor.grad is not None:
-            keep(tensor.grad)
-    return sum(seen.values())
+
+def _trace(seen: profile) -> list[dict[str, Any]]:
+    """Return what a profile has recorded; its file is the only public form with every event."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "trace.json"
+        seen.export_chrome_trace(str(place))
+        events: list[dict[str, Any]] = json.loads(place.read_text())["traceEvents"]
+    return events

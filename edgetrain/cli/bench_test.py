@@ -46,7 +46,7 @@ def test_what_is_installed_runs_the_same_network(name):
 @pytest.mark.slow
 def test_torch_learns_the_same_network():
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from edgetrain.benchmark.torch_nets import backprop, live_bytes, module
+    from edgetrain.benchmark.torch_nets import backprop, module
 
     given = cases.subject(cases.resnet8((16, 16, 3), 4), 2)
     net = module(given.real)
@@ -54,7 +54,6 @@ def test_torch_learns_the_same_network():
     backprop(given.real, given.x, 1, torch.channels_last)()
     weights = sum(p.numel() for p in net.parameters())
     assert weights == given.real.graph.parameters
-    assert live_bytes(given.real, given.x) > 8 * weights
 
 
 def test_an_unknown_group_is_refused(edgetrain):
