@@ -31,6 +31,7 @@ from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import codes, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_target import Shape
 from edgetrain.kernels.cpu_numba_tile import make_tile
+from edgetrain.kernels.cpu_numba_vectors import centre_vector
 
 PIXELS = 5
 WIDE_CHANNELS = 4 * LANES
@@ -56,20 +57,23 @@ def padded_line(g):
 
 
 @part
-def pad_centred(x, g, zero, area):
-    """Copy one image, its zero point taken off, into its padded area; return a line's length."""
+def pad_centred(x, g, first, zero, area):
+    """Copy LANES channels of one image, their zero point taken off, into a padded area of theirs.
+
+    Where there are fewer channels, numbers behind them are copied. Returns a line's length.
+    """
     height = max(g[TOP] + g[H], (g[OH] - 1) * g[SH] + g[KH])
-    line, width = padded_line(g), g[W] * g[C]
-    if height != g[H] or line != width:
-        inside = area[: height * line]
+    width = max(g[LEFT] + g[W], (g[OW] - 1) * g[SW] + g[KW])
+    if height != g[H] or width != g[W]:
+        inside = area[: height * width * LANES]
         for t in range(inside.size):
             inside[t] = 0
     for y in range(g[H]):
-        start = (g[TOP] + y) * line + g[LEFT] * g[C]
-        source, target = x[y * width : (y + 1) * width], area[start : start + width]
-        for t in range(width):
-            target[t] = I16(I16(source[t]) - I16(zero))
-    return line
+        source = x.ctypes.data + y * g[W] * g[C] + first
+        target = area.ctypes.data + 2 * ((g[TOP] + y) * width + g[LEFT]) * LANES
+        for i in range(g[W]):
+            centre_vector(source + i * g[C], zero, target + 2 * i * LANES)
+    return width * LANES
 
 
 @part
@@ -180,41 +184,46 @@ def depthwise_sums(x, samples, g, zero, packed, bias, area, out):
 def depthwise_grad_w(x, e, samples, g, zero, area, acc):
     """Add a depthwise convolution's weight gradient to acc (kernel pixels, channels)."""
     image, pixels, channels = g[H] * g[W] * g[C], g[OH] * g[OW], g[C]
-    aside = ints(scratch(), MOST)
     for n in range(samples):
-        line = pad_centred(x[n * image : (n + 1) * image], g, zero, area)
+        own = x[n * image : (n + 1) * image]
         errors = e[n * pixels * channels : (n + 1) * pixels * channels]
-        if g[SW] > 1:
-            strided_grad_w(errors, g, line, area, acc)
-            continue
-        for i in range(g[KH]):
-            for j in range(0, g[KW], PIXELS):  # rows of the tile are neighbours in the kernel
-                rows = min(PIXELS, g[KW] - j)
-                for first in range(0, channels, LANES):
-                    count = min(LANES, channels - first)
-                    sums_channels(
-                        area.ctypes.data + 2 * (i * line + j * channels + first), 2 * channels,
-                        2 * g[SH] * line, g[OH], errors.ctypes.data + first, channels, g[OW],
-                        aside.ctypes.data, 4 * LANES, rows,
-                    )  # fmt: skip
-                    for r in range(rows):
-                        at = (i * g[KW] + j + r) * channels + first
-                        total, source = acc[at : at + count], aside[r * LANES :]
-                        for t in range(count):
-                            total[t] = I32(total[t] + source[t])
+        for first in range(0, channels, LANES):
+            count = min(LANES, channels - first)
+            line = pad_centred(own, g, first, zero, area)
+            if g[SW] > 1:
+                strided_grad_w(errors, g, first, count, line, area, acc)
+            else:
+                near_grad_w(errors, g, first, count, line, area, acc)
 
 
 @part
-def strided_grad_w(e, g, line, area, acc):
-    """Add the gradient of one image whose pixels are not neighbours."""
-    channels = g[C]
+def near_grad_w(e, g, first, count, line, area, acc):
+    """Add the gradient of channels of one image whose pixels are neighbours."""
+    aside = ints(scratch(), MOST)
+    for i in range(g[KH]):
+        for j in range(0, g[KW], PIXELS):  # rows of the tile are neighbours in the kernel
+            rows = min(PIXELS, g[KW] - j)
+            sums_channels(
+                area.ctypes.data + 2 * (i * line + j * LANES), 2 * LANES, 2 * g[SH] * line, g[OH],
+                e.ctypes.data + first, g[C], g[OW], aside.ctypes.data, 4 * LANES, rows,
+            )  # fmt: skip
+            for r in range(rows):
+                at = (i * g[KW] + j + r) * g[C] + first
+                total, source = acc[at : at + count], aside[r * LANES :]
+                for t in range(count):
+                    total[t] = I32(total[t] + source[t])
+
+
+@part
+def strided_grad_w(e, g, first, count, line, area, acc):
+    """Add the gradient of channels of one image whose pixels are not neighbours."""
     for i in range(g[OH]):
         for t in range(g[KH] * g[KW]):
-            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * channels
-            total = acc[t * channels : (t + 1) * channels]
+            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * LANES
+            total = acc[t * g[C] + first : t * g[C] + first + count]
             for j in range(g[OW]):
-                at = start + j * g[SW] * channels
-                pixel, at = area[at : at + channels], (i * g[OW] + j) * channels
-                error = e[at : at + channels]
-                for c in range(channels):
+                at = start + j * g[SW] * LANES
+                pixel, at = area[at : at + count], (i * g[OW] + j) * g[C] + first
+                error = e[at : at + count]
+                for c in range(count):
                     total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))

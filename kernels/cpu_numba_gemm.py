@@ -64,6 +64,15 @@ def tile_columns(which):
 
 
 @part
+def step_columns(which, columns):
+    """Columns of a step of b: those of the tile, or whole vectors where there are fewer.
+
+    The tile then reads on into the next step, and nobody reads what it makes of that.
+    """
+    return min(tile_columns(which), -(-columns // LANES) * LANES)
+
+
+@part
 def choose(rows, columns):
     """Choose the tile that computes the fewest numbers in vain, the wider of equals."""
     if rows == 1:
@@ -115,10 +124,9 @@ def pad_image(x, g, zero, area):
 
 
 @part
-def finish_tile(which, a, row, segment, segments, b, steps, c, c_row, rows,
+def finish_tile(which, a, row, segment, segments, b, b_step, steps, c, c_row, rows,
                 bias, multiplier, shift, zero, low, high):  # fmt: skip
     """Call the chosen tile."""
-    b_step = tile_columns(which) * STEP
     if which == WIDE:
         finish_wide(a, row, segment, segments, b, b_step, steps, c, c_row, rows, bias, multiplier,
                     shift, zero, low, high)  # fmt: skip
@@ -134,9 +142,9 @@ def finish_tile(which, a, row, segment, segments, b, steps, c, c_row, rows,
 
 
 @part
-def sums_tile(which, a, row, segment, segments, b, steps, c, rows):
+def sums_tile(which, a, row, segment, segments, b, b_step, steps, c, rows):
     """Call the chosen tile; its rows lie side by side."""
-    b_step, c_row = tile_columns(which) * STEP, 4 * tile_columns(which)
+    c_row = 4 * tile_columns(which)
     if which == WIDE:
         sums_wide(a, row, segment, segments, b, b_step, steps, c, c_row, rows)
     elif which == MIDDLE:
@@ -170,7 +178,8 @@ def finish_lines(area, which, lines, columns, line, g, packed, bias, multiplier,
     """Compute lines of pixels, a tile after the other."""
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[KW] * g[C] // STEP)
-    size = g[KH] * steps * width * STEP
+    b_step = step_columns(which, g[N]) * STEP
+    size = g[KH] * steps * b_step
     aside = codes(scratch(), MOST)
     row = g[SW] * g[C] * LEFT_BYTES
     a, b, c, temporary = area.ctypes.data, packed.ctypes.data, y.ctypes.data, aside.ctypes.data
@@ -186,7 +195,7 @@ def finish_lines(area, which, lines, columns, line, g, packed, bias, multiplier,
                 is_whole = count == width or g[N] < width  # what is too much is written over
                 finish_tile(
                     which, a + (i * g[SH] * line + j * g[SW] * g[C]) * LEFT_BYTES, row,
-                    line * LEFT_BYTES, g[KH], b + block * size, steps,
+                    line * LEFT_BYTES, g[KH], b + block * size, b_step, steps,
                     c + place if is_whole else temporary, g[N] if is_whole else width, rows,
                     scales[0] + at, scales[1] + at, scales[2] + at, zero, low, high,
                 )  # fmt: skip
@@ -206,7 +215,8 @@ def layer_sums(x, samples, g, zero, packed, bias, area, out):
     joined = is_joined(g)
     height, width = tile_rows(which), tile_columns(which)
     steps = -(-g[KW] * g[C] // STEP)
-    size = g[KH] * steps * width * STEP
+    b_step = step_columns(which, g[N]) * STEP
+    size = g[KH] * steps * b_step
     aside = ints(scratch(), MOST)
     for n in range(1 if joined else samples):
         line, lines, columns = g[W] * g[C], g[OH], g[OW]
@@ -224,7 +234,7 @@ def layer_sums(x, samples, g, zero, packed, bias, area, out):
                     start = (i * g[SH] * line + j * g[SW] * g[C]) * LEFT_BYTES
                     sums_tile(
                         which, area.ctypes.data + start, g[SW] * g[C] * LEFT_BYTES,
-                        line * LEFT_BYTES, g[KH], packed.ctypes.data + block * size, steps,
+                        line * LEFT_BYTES, g[KH], packed.ctypes.data + block * size, b_step, steps,
                         aside.ctypes.data, rows,
                     )  # fmt: skip
                     for r in range(rows):

@@ -2,12 +2,13 @@
 """Gradients of weights of the backend "numba", on the same micro-kernel.
 
 * weights of a convolution: rows of a are the channels of the turned image, whose lines are the
-  segments; b is the error. Nothing is laid out a kernel pixel.
+  segments, a few channels at a time; b is the error. Nothing is laid out a kernel pixel.
 * weights of a dense layer: rows of a are the errors of an output, b is the input.
 """
 
 import numpy as np
 
+from edgetrain.arithmetic.rooms import TURNED
 from edgetrain.kernels.cpu_numba_gemm import (
     ADDED,
     I16,
@@ -34,6 +35,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     W,
     choose,
     is_joined,
+    step_columns,
     sums_tile,
     tile_columns,
     tile_rows,
@@ -75,23 +77,36 @@ def join_rows(source, stride, have, count, flip, target):
 
 
 @part
-def join_pixels(source, stride, channels, target):
-    """Lay the pixels of a step side by side, in the type that the micro-kernel reads."""
+def join_pixels(source, pixel, count, target):
+    """Lay LANES channels, or as many as count, of a step of pixels side by side, as a is read."""
     if LEFT_BYTES == 1:
-        join_rows(source, stride, STEP, channels, ADDED, target)
+        third = source + 2 * pixel
+        join_vector(source, source + pixel, third, third + pixel, -1, ADDED * 0x01010101, target)
         return
-    a, b, pairs = codes(source, channels), codes(source + stride, channels), target
-    both = shorts(pairs, 2 * channels)
-    for t in range(channels):
-        both[2 * t], both[2 * t + 1] = I16(a[t]), I16(b[t])
+    a, b, pairs = codes(source, count), codes(source + pixel, count), shorts(target, 2 * count)
+    for t in range(count):
+        pairs[2 * t], pairs[2 * t + 1] = I16(a[t]), I16(b[t])
 
 
 @part
-def turn_image(x, g, pixels_high, pixels_wide, fill, area):
-    """Lay out an image channel by channel, each line by the remainder of its stride.
+def turn_line(source, pixel, channels, steps, target, plane):
+    """Lay out steps of pixels, pixel bytes apart, channel by channel, plane bytes apart."""
+    joined = scratch()
+    for first in range(0, steps, LANES):
+        have = min(LANES, steps - first)
+        for c in range(0, channels, LANES):
+            for s in range(have):
+                join_pixels(source + (first + s) * STEP * pixel + c, pixel,
+                            min(LANES, channels - c), joined + 4 * LANES * s)  # fmt: skip
+            turn_ints(joined, 4 * LANES, have, target + 4 * first + c * plane, plane, have)
 
-    Behind it the area has room for a line and for joined pixels of LANES steps. What stands behind
-    the last pixel of a joined layer is multiplied by errors of zero.
+
+@part
+def turn_image(x, g, pixels_high, pixels_wide, first, count, fill, area):
+    """Lay out channels of an image one by one, each line by the remainder of its stride.
+
+    Behind them the area has room for a line of the image. What stands behind the last pixel of a
+    joined layer is multiplied by errors of zero.
     Returns the numbers in a line, of one remainder, and in a channel.
     """
     height, width, channels, stride = pixels_high, pixels_wide, g[C], g[SW]
@@ -100,37 +115,27 @@ def turn_image(x, g, pixels_high, pixels_wide, fill, area):
         width = max(g[LEFT] + width, (g[OW] - 1) * stride + g[KW])
     line = (-(-width // stride) + STEP) // STEP * STEP
     plane = height * stride * line
-    inside = area[: channels * plane]
+    inside = area[: count * plane]
     if height != pixels_high or width != pixels_wide:
         value = LEFT_TYPE(I16(I16(fill) + I16(ADDED)))
         for t in range(inside.size):
             inside[t] = value
     steps, size = line // STEP, pixels_wide * channels
-    rows = -(-channels // LANES) * LANES  # as many are stored
-    before = area.ctypes.data + -(-rows * plane * LEFT_BYTES // 64) * 64
-    joined = before
+    rows = -(-count // LANES) * LANES  # as many are stored
+    padded = area.ctypes.data + -(-rows * plane * LEFT_BYTES // 64) * 64
     if not is_joined(g):
-        joined += -(-line * stride * channels // 64) * 64 + 64
-        whole_line = codes(before, line * stride * channels)
+        whole_line = codes(padded, line * stride * channels)
         for t in range(whole_line.size):
             whole_line[t] = np.int8(fill)
     for y in range(pixels_high):
         source = x.ctypes.data + y * size
         if not is_joined(g):
-            copy(before + g[LEFT] * channels, source, size)
-            source = before
+            copy(padded + g[LEFT] * channels, source, size)
+            source = padded
         for remainder in range(stride):
-            at = ((g[TOP] + y) * stride + remainder) * steps
-            for first in range(0, steps, LANES):
-                have = min(LANES, steps - first)
-                for s in range(have):
-                    start = ((first + s) * STEP * stride + remainder) * channels
-                    join_pixels(source + start, stride * channels, channels,
-                                joined + 4 * s * channels)  # fmt: skip
-                for c in range(0, channels, LANES):
-                    target = area.ctypes.data + 4 * (at + first + c * (plane // STEP))
-                    turn_ints(joined + 4 * c, 4 * channels, have, target, 4 * (plane // STEP),
-                              have)  # fmt: skip
+            at = area.ctypes.data + 4 * ((g[TOP] + y) * stride + remainder) * steps
+            turn_line(source + remainder * channels + first, stride * channels, count, steps, at,
+                      plane * LEFT_BYTES)  # fmt: skip
     return line, plane
 
 
@@ -158,36 +163,42 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
     """
     joined = is_joined(g)
     lines, columns = (1, samples * g[H] * g[W]) if joined else (g[OH], g[OW])
-    image = g[H] * g[W] * g[C]
-    which = choose(g[C], g[N])
-    height, width = tile_rows(which), tile_columns(which)
-    steps = -(-columns // STEP)
-    aside = ints(scratch(), MOST)
+    high, wide = (1, columns) if joined else (g[H], g[W])
+    columns_b = step_columns(choose(g[C], g[N]), g[N])
     for n in range(1 if joined else samples):
-        if joined:
-            line, plane = turn_image(x, g, 1, columns, zero, area)
-        else:
-            line, plane = turn_image(x[n * image :], g, g[H], g[W], zero, area)
         own = e[n * lines * columns * g[N] :]
-        pack_error(own, lines, columns, g[N], width, packed)
-        for block in range(-(-g[N] // width)):
-            count = min(width, g[N] - block * width)
-            b = packed.ctypes.data + block * lines * steps * width * STEP
-            for tap in range(g[KH] * g[KW]):
-                i, j = tap // g[KW], tap % g[KW]
-                start = (i * g[SW] + j % g[SW]) * line + j // g[SW]
-                for c in range(0, g[C], height):
-                    rows = min(height, g[C] - c)
-                    sums_tile(
-                        which, area.ctypes.data + (c * plane + start) * LEFT_BYTES,
-                        plane * LEFT_BYTES, g[SH] * g[SW] * line * LEFT_BYTES, lines, b, steps,
-                        aside.ctypes.data, rows,
-                    )  # fmt: skip
-                    for r in range(rows):
-                        at = (tap * g[C] + c + r) * g[N] + block * width
-                        target, source = acc[at : at + count], aside[r * width :]
-                        for t in range(count):
-                            target[t] = I32(target[t] + source[t])
+        pack_error(own, lines, columns, g[N], columns_b, packed)
+        for first in range(0, g[C], TURNED):
+            count = min(TURNED, g[C] - first)
+            line, plane = turn_image(x[n * high * wide * g[C] :], g, high, wide, first, count,
+                                     zero, area)  # fmt: skip
+            add_products(g, lines, columns, first, count, area, line, plane, packed, acc)
+
+
+@part
+def add_products(g, lines, columns, first, channels, area, line, plane, packed, acc):
+    """Add products of turned channels and packed errors to acc."""
+    which = choose(g[C], g[N])
+    height, width, steps = tile_rows(which), tile_columns(which), -(-columns // STEP)
+    aside, b_step = ints(scratch(), MOST), step_columns(which, g[N]) * STEP
+    for block in range(-(-g[N] // width)):
+        count = min(width, g[N] - block * width)
+        b = packed.ctypes.data + block * lines * steps * b_step
+        for tap in range(g[KH] * g[KW]):
+            i, j = tap // g[KW], tap % g[KW]
+            start = (i * g[SW] + j % g[SW]) * line + j // g[SW]
+            for c in range(0, channels, height):
+                rows = min(height, channels - c)
+                sums_tile(
+                    which, area.ctypes.data + (c * plane + start) * LEFT_BYTES,
+                    plane * LEFT_BYTES, g[SH] * g[SW] * line * LEFT_BYTES, lines, b, b_step, steps,
+                    aside.ctypes.data, rows,
+                )  # fmt: skip
+                for r in range(rows):
+                    at = (tap * g[C] + first + c + r) * g[N] + block * width
+                    target, source = acc[at : at + count], aside[r * width :]
+                    for t in range(count):
+                        target[t] = I32(target[t] + source[t])
 
 
 @part

@@ -65,7 +65,7 @@ def _sums(name: str, sizes: tuple[int, ...], x: Int8, w: Int8, b: Int32, zero: i
     bias = room(rooms.whole(len(b), rooms.COLUMNS), np.int32)
     execute("pack_channels" if is_channels else "pack", sizes, is_block=0, w=with_slack(w),
             b=ready(b, np.int32), zero=zero, packed=packed, bias=bias)  # fmt: skip
-    area = room(rooms.area(sizes), np.int16)
+    area = room(rooms.area(sizes), np.int16, rooms.behind(sizes))
     execute(name, sizes, batch=len(x), x=ready(x, np.int8), zero=zero, packed=packed, bias=bias,
             area=area, y=out)  # fmt: skip
 
@@ -78,8 +78,8 @@ def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
     if _is_depthwise(window, channels):
         x = np.repeat(x, n_out // channels, axis=3)
         sizes, taps = _sizes(x.shape, n_out, window), np.zeros((*shape[1:3], n_out), np.int32)
-        area = room(rooms.area(sizes), np.int16)
-        execute("grad_w_channels", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e),
+        area = room(rooms.centred(sizes), np.int16)
+        execute("grad_w_channels", sizes, batch=len(x), x=with_slack(x), e=with_slack(e),
                 zero=zero, area=area, y=taps)  # fmt: skip
         return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(shape)
     inputs, errors = (np.split(a, window.groups, axis=3) for a in (x, e))
@@ -93,8 +93,8 @@ def _grad_w(x: Int8, e: Int8, zero: int, window: Window) -> Int32:
     sizes = _sizes(x.shape, n_out, window)
     out = np.zeros((*window.kernel, x.shape[3], n_out), np.int32)
     area = room(rooms.turned_image(sizes), np.int16)
-    execute("grad_w", sizes, batch=len(x), x=ready(x, np.int8), e=with_slack(e), zero=zero,
-            area=area, packed=room(rooms.packed_errors(sizes)), y=out)  # fmt: skip
+    execute("grad_w", sizes, batch=len(x), x=with_slack(x, rooms.behind(sizes)), e=with_slack(e),
+            zero=zero, area=area, packed=room(rooms.packed_errors(sizes)), y=out)  # fmt: skip
     out -= np.int32(zero + ADDED) * e.sum(axis=(0, 1, 2), dtype=np.int32)
     return np.ascontiguousarray(out.transpose(3, 0, 1, 2))
 
@@ -131,8 +131,8 @@ def _grad_x(e: Int8, w: Int8, ratio: Int16, shape: tuple[int, ...], window: Wind
     execute(pack, sizes, is_block=0, w=ready(w, np.int8), packed=packed)
     execute(
         name, sizes, batch=shape[0], e=with_slack(e), packed=packed, ratio=ready(ratio, np.int16),
-        room=room(rooms.back(sizes)), image=room(rooms.image(sizes), np.int32), y=out,
-        **dict.fromkeys(SCALING, 0),
+        room=room(rooms.back(sizes), behind=rooms.behind(sizes)),
+        image=room(rooms.image(sizes), np.int32), y=out, **dict.fromkeys(SCALING, 0),
     )  # fmt: skip
     return out
 

@@ -14,7 +14,7 @@ from edgetrain.kernels.cpu_numba_gemm import (
     N,
     choose,
     row_count,
-    tile_columns,
+    step_columns,
 )
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_vectors import turn_block
@@ -23,7 +23,7 @@ from edgetrain.kernels.cpu_numba_vectors import turn_block
 @part
 def packed_columns(g):
     """Columns of a packed step."""
-    return tile_columns(choose(row_count(g), g[N]))
+    return step_columns(choose(row_count(g), g[N]), g[N])
 
 
 @part

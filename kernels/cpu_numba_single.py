@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgetrain.arithmetic.instructions import GIVEN, INSTRUCTIONS
-from edgetrain.arithmetic.rooms import SLACK
+from edgetrain.arithmetic.rooms import VECTORS
 from edgetrain.arithmetic.rounding import Ints
 from edgetrain.kernels import cpu_numba_machine as machine
 
@@ -19,9 +19,9 @@ def ready(a: Ints, dtype: Any) -> Ints:
     return np.ascontiguousarray(a, dtype)
 
 
-def with_slack(a: Ints) -> Ints:
-    """Return the int8 numbers of a with room behind them that kernels may read."""
-    held = room(a.size)
+def with_slack(a: Ints, behind: int = VECTORS) -> Ints:
+    """Return the int8 numbers of a, and so many behind them that kernels may read."""
+    held = room(a.size, behind=behind)
     held[: a.size] = a.reshape(-1)
     return held
 
@@ -32,9 +32,9 @@ def need(name: str, a: Ints, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must have shape {shape}, got {a.shape}")
 
 
-def room(count: int, dtype: Any = np.int8) -> Ints:
-    """Return an array with the slack that kernels need."""
-    return np.empty(count + SLACK, dtype)
+def room(count: int, dtype: Any = np.int8, behind: int = VECTORS) -> Ints:
+    """Return an array of count numbers; so many behind them kernels may read."""
+    return np.empty(count + behind, dtype)
 
 
 def execute(

@@ -11,7 +11,8 @@ Two kinds of tiles have channels in their lanes, pixels in their rows and kernel
 
 * ``channels``: a depthwise convolution. Pixels that follow each other in a lie side by side in a
   step, as b has its weights: [step][channel][k within a step].
-* ``each``: a step multiplies a vector of a by a vector of b, lane by lane: gradients.
+* ``each``: a step multiplies a vector of a by a vector of b, lane by lane: gradients. From step
+  to step a moves as from row to row.
 """
 
 from collections.abc import Callable, Sequence
@@ -126,7 +127,7 @@ class Writer(Vectors):
         b_bytes = self.lanes * STEPS[self.lowering]
         distance, a_step = I64(0), I64(4)
         if self.lowering == "each":
-            a_step = builder.mul(b_step, I64(2))
+            a_step = row
         elif self.is_channels:
             a_step = b_step if self.lowering in VECTOR_OF_OCTETS else builder.mul(b_step, I64(2))
             distance = builder.udiv(a_step, I64(STEPS[self.lowering]))

@@ -113,6 +113,21 @@ def weigh_vector(typing, e, ratio, out):
 
 
 @intrinsic
+def centre_vector(typing, x, zero, out):
+    """Take a zero point off LANES int8 numbers, to int16; x and out are addresses."""
+
+    def code(context, builder, signature, given):
+        x, zero, out = given
+        writer = Vectors(builder, LANES)
+        wide = ir.VectorType(I16, LANES)
+        numbers = builder.sext(writer.load(x, ir.VectorType(I8, LANES)), wide)
+        writer.store(builder.sub(numbers, writer.spread(builder.trunc(zero, I16))), out)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 3), code
+
+
+@intrinsic
 def join_vector(typing, first, second, third, fourth, mask, flip, out):
     """Lay LANES numbers of four rows side by side: number t of every row in one word.
 

@@ -1,7 +1,7 @@
 """How much room the instructions of a machine need beside their operands, in numbers.
 
 All take the sizes of a layer, GEOMETRY in `edgetrain.arithmetic.instructions`. Kernels work in
-whole tiles: rows and columns that do not exist are read, and never stored.
+whole tiles: rows and columns that do not exist are read, as far as `behind` says, and not stored.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,20 @@ from collections.abc import Sequence
 Sizes = Sequence[int]
 ROWS, COLUMNS, STEP = 16, 64, 4
 """The largest tile, and the most products that one step adds."""
+VECTORS = 4 * COLUMNS
+"""Bytes that may be read behind any array."""
+VECTOR = 16
+"""The most lanes of a vector of int32."""
+TURNED = 48
+"""Channels that are turned at a time: whole tiles and vectors of every target."""
 SIGNED = 4096
 """Weights that step along signs at a time, where an output has fewer."""
-LINES = 8
+LINES = 5
 """Lines of an image that errors are sent back to at a time."""
-TOGETHER = 32
+TOGETHER = 24
 """Pixels that errors are sent back to at a time where the kernel has one pixel."""
 SLACK = 64
-"""Bytes behind every array."""
+"""Bytes behind an array that kernels write whole vectors to."""
 
 
 def whole(count: int, size: int) -> int:
@@ -44,13 +50,38 @@ def padded(sizes: Sizes) -> tuple[int, int]:
 def area(sizes: Sizes) -> int:
     """What a layer reads, padded, in the type of the micro-kernel."""
     lines, line = padded(sizes)
-    samples = sizes[12] if is_joined(sizes) else 1
-    return samples * lines * line + ROWS * sizes[9] * sizes[2]
+    return (sizes[12] if is_joined(sizes) else 1) * lines * line
+
+
+def centred(sizes: Sizes) -> int:
+    """int16: what a depthwise layer reads, padded, a vector of channels at a time."""
+    lines, line = padded(sizes)
+    return lines * line // sizes[2] * VECTOR
+
+
+def behind(sizes: Sizes) -> int:
+    """Bytes that may be read behind any array of a layer: rows of a tile, and vectors.
+
+    Example:
+        >>> behind((25, 5, 64, 25, 5, 64, 1, 1, 1, 1, 0, 0, 1))
+        2304
+    """
+    return 2 * ROWS * max(sizes[9] * sizes[2], sizes[5]) + VECTORS
+
+
+def columns(count: int) -> int:
+    """Columns that are packed of a matrix: whole tiles, or vectors where one tile is too wide.
+
+    Example:
+        >>> columns(12), columns(40), columns(65)
+        (16, 64, 128)
+    """
+    return whole(count, VECTOR if count <= COLUMNS // 2 else COLUMNS)
 
 
 def packed(sizes: Sizes) -> int:
     """int8: weights of a layer."""
-    return whole(sizes[5], COLUMNS) * sizes[6] * whole(sizes[7] * sizes[2], STEP)
+    return columns(sizes[5]) * sizes[6] * whole(sizes[7] * sizes[2], STEP)
 
 
 def packed_channels(sizes: Sizes) -> int:
@@ -73,13 +104,13 @@ def is_neighbourly(sizes: Sizes) -> bool:
 
 def back(sizes: Sizes) -> int:
     """int8: int16 errors times their channel's ratio, and int32 sums, of lines or a few rows."""
-    width, channels, columns, depth = sizes[1], sizes[2], sizes[4], whole(sizes[5], 2)
+    width, channels, pixels, depth = sizes[1], sizes[2], sizes[4], whole(sizes[5], 2)
     if is_joined(sizes):
-        return TOGETHER * (2 * depth + 4 * channels) + SLACK
+        return TOGETHER * (2 * depth + 4 * channels)
     if is_neighbourly(sizes):
-        errors = (LINES + sizes[6]) * (width + sizes[7]) * depth + ROWS * COLUMNS
+        errors = (LINES + sizes[6] - 1) * (width + sizes[7] - 1) * sizes[5]
         return 2 * errors + 4 * LINES * width * channels
-    return max(2 * (columns + ROWS) * depth, 4 * columns * channels) + SLACK
+    return pixels * max(2 * depth, 4 * channels)
 
 
 def image(sizes: Sizes) -> int:
@@ -89,25 +120,25 @@ def image(sizes: Sizes) -> int:
 
 
 def turned_image(sizes: Sizes) -> int:
-    """In that type: an image channel by channel, lines by the remainder of their stride.
+    """In that type: TURNED channels of an image one by one, lines by the remainder of their stride.
 
-    Behind it a line, where it is padded, and joined pixels.
+    Behind them a line of all channels, where it is padded.
     """
     height, width, channels, _, _, _, _, _, _, stride, _, _, samples = sizes
-    lines, line, before = 1, samples * height * width + STEP, 0
-    if not is_joined(sizes):
-        lines, numbers = padded(sizes)
-        line = whole(numbers // channels, stride) + STEP * stride
-        before = line * channels
-    return (channels + ROWS) * lines * line + before + 4 * ROWS * (channels + ROWS) + 3 * SLACK
+    rows = min(TURNED, channels + ROWS - 1)
+    if is_joined(sizes):
+        return rows * whole(samples * height * width + 1, STEP)
+    lines, numbers = padded(sizes)
+    line = stride * whole(-(-numbers // channels // stride) + 1, STEP)
+    return rows * lines * line + SLACK + line * channels
 
 
 def packed_errors(sizes: Sizes) -> int:
     """int8: errors of a layer as its weight gradient reads them."""
-    lines, columns = sizes[3:5]
+    lines, pixels = sizes[3:5]
     if is_joined(sizes):
-        lines, columns = 1, sizes[12] * lines * columns
-    return whole(sizes[5], COLUMNS) * lines * whole(columns, STEP)
+        lines, pixels = 1, sizes[12] * lines * pixels
+    return columns(sizes[5]) * lines * whole(pixels, STEP)
 
 
 def learning(sizes: Sizes) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgetrain.arithmetic.instructions import INSTRUCTIONS
-from edgetrain.arithmetic.rooms import SLACK
+from edgetrain.arithmetic.rooms import behind
 from edgetrain.arithmetic.rounding import Ints
 
 ALIGNMENT = 64
@@ -51,7 +51,7 @@ class Builder:
 
     def array(self, count: int, dtype: Any = np.int8) -> Buffer:
         """Return an array of a program."""
-        return Buffer(count * np.dtype(dtype).itemsize + SLACK)
+        return Buffer(count * np.dtype(dtype).itemsize)
 
     def constant(self, values: Any, dtype: Any) -> Buffer:
         """Return an array that never changes; tiles read on into its neighbours, and store none."""
@@ -101,8 +101,8 @@ class Builder:
         size = 0
         for buffer in self.lasting:
             buffer.start, size = size, size + _aligned(buffer.size)
-        size = _lay_out(buffers, size)
-        return self.rows, size
+        further = max((behind(sizes) for _, sizes, _ in self.rows if sizes), default=0)
+        return self.rows, _lay_out(buffers, size, further)
 
     def _lifetimes(self) -> list[Buffer]:
         """Find the first and last row of every buffer that does not last."""
@@ -133,11 +133,32 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def _lay_out(buffers: list[Buffer], base: int) -> int:
-    """Give every buffer the lowest place that no buffer has which lives at the same time."""
+def _lay_out(buffers: list[Buffer], base: int, further: int) -> int:
+    """Give every buffer the lowest place that no buffer has which lives at the same time.
+
+    Those of the most crowded row choose first, and among them those that live long.
+
+    Args:
+        buffers: with their lifetimes.
+        base: bytes before them.
+        further: bytes that may be read behind any of them.
+
+    Returns:
+        Bytes of the whole memory.
+    """
+    crowds = [0] * (1 + max(_lives(buffer)[1] for buffer in buffers))
+    for buffer in buffers:
+        first, last = _lives(buffer)
+        for row in range(first, last + 1):
+            crowds[row] += _aligned(buffer.size)
+
+    def turn(buffer: Buffer) -> tuple[int, int, int]:
+        first, last = _lives(buffer)
+        return max(crowds[first : last + 1]), last - first, buffer.size
+
     placed: list[Buffer] = []
     top = base
-    for buffer in sorted(buffers, key=lambda b: -b.size):
+    for buffer in sorted(buffers, key=turn, reverse=True):
         start, size = base, _aligned(buffer.size)
         others = [other for other in placed if _overlap(buffer, other)]
         for other in sorted(others, key=lambda b: b.start):
@@ -147,13 +168,17 @@ def _lay_out(buffers: list[Buffer], base: int) -> int:
         buffer.start = start
         placed.append(buffer)
         top = max(top, start + size)
-    return top
+    return top + further
+
+
+def _lives(buffer: Buffer) -> tuple[int, int]:
+    assert buffer.lives
+    return buffer.lives
 
 
 def _overlap(a: Buffer, b: Buffer) -> bool:
-    assert a.lives
-    assert b.lives
-    return a.lives[0] <= b.lives[1] and b.lives[0] <= a.lives[1]
+    (start, end), (first, last) = _lives(a), _lives(b)
+    return start <= last and first <= end
 
 
 def resolve(rows: list[Row], base: int) -> list[tuple[str, Sequence[int], list[int]]]:

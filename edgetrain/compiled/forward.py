@@ -58,7 +58,7 @@ class Network:
 
     def value(self, name: str) -> Buffer:
         """Return room for a value."""
-        return self.builder.array(self.samples * self.size(name))
+        return self.builder.array(self.samples * self.size(name) + rooms.SLACK)
 
     def zero(self, name: str) -> int:
         """Zero point of a value."""
@@ -119,8 +119,8 @@ def area(net: Network, geometry: tuple[int, ...]) -> Buffer:
 
 
 def centred_area(net: Network, geometry: tuple[int, ...]) -> Buffer:
-    """Return room for what a depthwise layer reads, padded, its zero point taken off."""
-    return net.builder.array(rooms.area(geometry), np.int16)
+    """Return room for what a depthwise gradient reads, padded, its zero point taken off."""
+    return net.builder.array(rooms.centred(geometry), np.int16)
 
 
 class Packed(NamedTuple):

@@ -78,7 +78,7 @@ def _backward(learning: Learning, plan: Plan, values: Values, indices: dict[str,
 
 def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: dict[str, Buffer],
           errors: dict[str, list[Error]], rate: int) -> None:  # fmt: skip
-    """Take a node's error, pass it on to what it reads, let it learn."""
+    """Take a node's error, let it learn, pass the error on to what it reads."""
     net = learning.net
     size = net.size(node.name)
     error = _merge(learning, node.name, errors.pop(node.name))
@@ -88,16 +88,16 @@ def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: d
         net.builder.emit("mask", e=error.e, x=values[node.name], low=low, size=size, y=masked,
                          high=high if node.activation == "relu6" else EVERYWHERE[1])  # fmt: skip
         error = Error(masked, error.exponent)
-    for name in dict.fromkeys(node.inputs):
-        if name in plan.active:
-            part = _input_error(learning, plan, node, values, indices, error)
-            errors.setdefault(name, []).extend([part] * node.inputs.count(name))
     if node.name in plan.trained:
         limit = net.model.scheme.bias_limits[node.name]
         source = node.inputs[0]
         learning.gradients(f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node),
                            net.zero(source), values[source], error, limit, rate)  # fmt: skip
 
+    for name in dict.fromkeys(node.inputs):
+        if name in plan.active:
+            part = _input_error(learning, plan, node, values, indices, error)
+            errors.setdefault(name, []).extend([part] * node.inputs.count(name))
 
 def _merge(learning: Learning, name: str, parts: list[Error]) -> Error:
     """Add the errors that reach one value on several ways."""

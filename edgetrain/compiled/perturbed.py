@@ -126,7 +126,7 @@ def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Packed:
         "tensor": tensor_number(f"node/{node.name}"), **way,
     }  # fmt: skip
     if is_depthwise(net.graph, node):
-        moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node)),
+        moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node) + rooms.SLACK),
                            net.builder.array(node.n_out, np.int32))  # fmt: skip
         net.builder.prepare("perturb", sizes, room=net.builder.array(rooms.signs(sizes)),
                             w_out=moved.w, b_out=moved.b, **given)  # fmt: skip

@@ -13,8 +13,12 @@ from edgetrain.compiled.builder import ALIGNMENT, Buffer, Builder, resolve
 
 NOTHING = np.zeros(1, np.uint8)
 NO_TARGETS = np.zeros(1, np.int32)
-TAIL = 1 << 16
-"""Bytes behind the memory: a tile may read rows that do not exist."""
+
+
+def aligned(size: int) -> Bytes:
+    """Return zeros that start at a multiple of ALIGNMENT."""
+    whole = np.zeros(size + ALIGNMENT, np.uint8)
+    return whole[-whole.ctypes.data % ALIGNMENT :][:size]
 
 
 class Program:
@@ -28,19 +32,17 @@ class Program:
 
     def __init__(self, builder: Builder, ops: ModuleType, reported: Buffer | None = None) -> None:
         self._machine: Any = ops.machine
-        rows, self.nbytes = builder.finish()
-        self._memory = np.zeros(self.nbytes + ALIGNMENT + TAIL, np.uint8)
-        base = -(-self._memory.ctypes.data // ALIGNMENT) * ALIGNMENT
-        start = base - self._memory.ctypes.data
+        rows, size = builder.finish()
+        self._memory, self.nbytes = aligned(size), size + ALIGNMENT
         for buffer in builder.lasting:
             if buffer.data is not None:
                 raw = buffer.data.reshape(-1).view(np.uint8)
-                self._memory[start + buffer.start :][: raw.size] = raw
-        table = self._machine.assemble(resolve(rows, base))
+                self._memory[buffer.start :][: raw.size] = raw
+        table = self._machine.assemble(resolve(rows, self._memory.ctypes.data))
         self._whole, self._body = table, table[builder.loops[0][0] - 1 :]
         self.given = np.zeros(len(GIVEN), np.int64)
         self._places = np.zeros(self._machine.PLACES, np.int64)
-        first, size = (start + reported.start, reported.size) if reported else (0, 0)
+        first, size = (reported.start, reported.size) if reported else (0, 0)
         self.reported = self._memory[first : first + size].view(np.int64)
 
     def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints = NOTHING,

@@ -20,8 +20,9 @@ def fenced(monkeypatch):
     """Give kernels rooms with a fence behind them; return a check that nobody crossed one."""
     fences = []
 
-    def room(count, dtype=np.int8):
-        size = (count + rooms.SLACK) * np.dtype(dtype).itemsize
+    def room(count, dtype=np.int8, behind=rooms.VECTORS):
+        assert behind <= FENCE
+        size = count * np.dtype(dtype).itemsize
         raw = np.full(size + FENCE, MARK, np.uint8)
         fences.append(raw[size:])
         return raw[:size].view(dtype)
