@@ -7,7 +7,6 @@ activations without their zero point.
 
 from edgetrain.kernels.cpu_numba_gemm import (
     ADDED,
-    I16,
     I32,
     KH,
     KW,
@@ -188,42 +187,27 @@ def depthwise_grad_w(x, e, samples, g, zero, area, acc):
         own = x[n * image : (n + 1) * image]
         errors = e[n * pixels * channels : (n + 1) * pixels * channels]
         for first in range(0, channels, LANES):
-            count = min(LANES, channels - first)
             line = pad_centred(own, g, first, zero, area)
-            if g[SW] > 1:
-                strided_grad_w(errors, g, first, count, line, area, acc)
-            else:
-                near_grad_w(errors, g, first, count, line, area, acc)
+            for start in range(min(g[SW], g[KW])):
+                for j in range(start, g[KW], PIXELS * g[SW]):
+                    rows = min(PIXELS, (g[KW] - j + g[SW] - 1) // g[SW])
+                    add_products(errors, g, first, j, rows, line, area, acc)
 
 
 @part
-def near_grad_w(e, g, first, count, line, area, acc):
-    """Add the gradient of channels of one image whose pixels are neighbours."""
-    aside = ints(scratch(), MOST)
+def add_products(e, g, first, j, rows, line, area, acc):
+    """Add the products of LANES channels for columns j, j + SW, ... of the kernel, so many rows.
+
+    From row to row of the tile a moves as from one error to the next.
+    """
+    aside, count, pixel = ints(scratch(), MOST), min(LANES, g[C] - first), g[SW] * LANES
     for i in range(g[KH]):
-        for j in range(0, g[KW], PIXELS):  # rows of the tile are neighbours in the kernel
-            rows = min(PIXELS, g[KW] - j)
-            sums_channels(
-                area.ctypes.data + 2 * (i * line + j * LANES), 2 * LANES, 2 * g[SH] * line, g[OH],
-                e.ctypes.data + first, g[C], g[OW], aside.ctypes.data, 4 * LANES, rows,
-            )  # fmt: skip
-            for r in range(rows):
-                at = (i * g[KW] + j + r) * g[C] + first
-                total, source = acc[at : at + count], aside[r * LANES :]
-                for t in range(count):
-                    total[t] = I32(total[t] + source[t])
-
-
-@part
-def strided_grad_w(e, g, first, count, line, area, acc):
-    """Add the gradient of channels of one image whose pixels are not neighbours."""
-    for i in range(g[OH]):
-        for t in range(g[KH] * g[KW]):
-            start = (i * g[SH] + t // g[KW]) * line + t % g[KW] * LANES
-            total = acc[t * g[C] + first : t * g[C] + first + count]
-            for j in range(g[OW]):
-                at = start + j * g[SW] * LANES
-                pixel, at = area[at : at + count], (i * g[OW] + j) * g[C] + first
-                error = e[at : at + count]
-                for c in range(count):
-                    total[c] = I32(total[c] + I32(I32(pixel[c]) * I32(error[c])))
+        sums_channels(
+            area.ctypes.data + 2 * (i * line + j * LANES), 2 * pixel, 2 * g[SH] * line, g[OH],
+            e.ctypes.data + first, g[C], g[OW], aside.ctypes.data, 4 * LANES, rows,
+        )  # fmt: skip
+        for r in range(rows):
+            at = (i * g[KW] + j + r * g[SW]) * g[C] + first
+            total, source = acc[at : at + count], aside[r * LANES :]
+            for t in range(count):
+                total[t] = I32(total[t] + source[t])

@@ -4,7 +4,7 @@
 Arrays are flat. A layer's sizes travel as 13 numbers, the names of GEOMETRY; a dense layer is a
 convolution of one pixel. Activations are copied once into an *area*, padded, in the type that the
 micro-kernel reads; weights are packed, with what the copy adds to activations taken off the bias.
-Areas and packed weights have SLACK bytes behind them: a tile may read rows that do not exist.
+Tiles may read rows and columns that do not exist: `edgetrain.arithmetic.rooms.behind` says how far.
 """
 
 import numpy as np

@@ -164,21 +164,22 @@ def grad_w(x, e, samples, g, zero, area, packed, acc):
     joined = is_joined(g)
     lines, columns = (1, samples * g[H] * g[W]) if joined else (g[OH], g[OW])
     high, wide = (1, columns) if joined else (g[H], g[W])
-    columns_b = step_columns(choose(g[C], g[N]), g[N])
+    which = choose(g[C], g[N])
     for n in range(1 if joined else samples):
         own = e[n * lines * columns * g[N] :]
-        pack_error(own, lines, columns, g[N], columns_b, packed)
+        pack_error(own, lines, columns, g[N], step_columns(which, g[N]), packed)
         for first in range(0, g[C], TURNED):
             count = min(TURNED, g[C] - first)
             line, plane = turn_image(x[n * high * wide * g[C] :], g, high, wide, first, count,
                                      zero, area)  # fmt: skip
-            add_products(g, lines, columns, first, count, area, line, plane, packed, acc)
+            add_products(which, g, lines, columns, first, count, area, line, plane, packed,
+                         acc)  # fmt: skip
 
 
 @part
-def add_products(g, lines, columns, first, channels, area, line, plane, packed, acc):
-    """Add products of turned channels and packed errors to acc."""
-    which = choose(g[C], g[N])
+def add_products(which, g, lines, columns, first, channels, area, line, plane, packed,
+                 acc):  # fmt: skip
+    """Add products of turned channels, from first on, and packed errors to acc."""
     height, width, steps = tile_rows(which), tile_columns(which), -(-columns // STEP)
     aside, b_step = ints(scratch(), MOST), step_columns(which, g[N]) * STEP
     for block in range(-(-g[N] // width)):

@@ -78,7 +78,7 @@ def conv2d_grad_w(x: Int8, e: Int8, x_zero_point: int, window: Window) -> Int32:
     if _is_depthwise(window, channels):
         x = np.repeat(x, n_out // channels, axis=3)
         sizes, taps = _sizes(x.shape, n_out, window), np.zeros((*shape[1:3], n_out), np.int32)
-        area = room(rooms.centred(sizes), np.int16)
+        area = room(rooms.centred(sizes), np.int16, rooms.behind(sizes))
         execute("grad_w_channels", sizes, batch=len(x), x=with_slack(x), e=with_slack(e),
                 zero=zero, area=area, y=taps)  # fmt: skip
         return np.ascontiguousarray(taps.transpose(2, 0, 1)).reshape(shape)

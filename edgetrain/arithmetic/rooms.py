@@ -66,7 +66,7 @@ def behind(sizes: Sizes) -> int:
         >>> behind((25, 5, 64, 25, 5, 64, 1, 1, 1, 1, 0, 0, 1))
         2304
     """
-    return 2 * ROWS * max(sizes[9] * sizes[2], sizes[5]) + VECTORS
+    return 2 * ROWS * max(sizes[9] * whole(sizes[2], VECTOR), sizes[5]) + VECTORS
 
 
 def columns(count: int) -> int:

@@ -117,7 +117,7 @@ def memory(how: How) -> Iterator[Record]:
     for name, (make, batches) in LEARNERS.items():
         for batch in batches:
             given = subject(make(), batch, how.seed)
-            sizes = {kind: _bytes(rule, given, how) for kind, rule in rules(batch).items()}
+            sizes = {kind: kept(rule, given, how) for kind, rule in rules(batch).items()}
             if "torch" in rivals.installed():
                 from edgetrain.benchmark.torch_nets import FORMATS, peak_bytes
 
@@ -127,7 +127,7 @@ def memory(how: How) -> Iterator[Record]:
             yield {"group": "memory", "case": f"{name}, batch {batch}", "bytes": sizes}
 
 
-def _bytes(rule: Rule, given: Subject, how: How) -> int:
+def kept(rule: Rule, given: Subject, how: How) -> int:
     """Return what a run keeps between and during its steps."""
     model, state = given.model, rule.init(given.model)
     for _ in range(2):

@@ -99,6 +99,7 @@ def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: d
             part = _input_error(learning, plan, node, values, indices, error)
             errors.setdefault(name, []).extend([part] * node.inputs.count(name))
 
+
 def _merge(learning: Learning, name: str, parts: list[Error]) -> Error:
     """Add the errors that reach one value on several ways."""
     if len(parts) == 1:
