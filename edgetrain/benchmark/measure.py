@@ -122,7 +122,7 @@ def memory(how: How) -> Iterator[Record]:
                 from edgetrain.benchmark.torch_nets import FORMATS, peak_bytes
 
                 sizes["torch backprop float32"] = min(
-                    peak_bytes(given.real, given.x, layout) for layout in FORMATS
+                    peak_bytes(given.real, given.x, how.threads, layout) for layout in FORMATS
                 )
             yield {"group": "memory", "case": f"{name}, batch {batch}", "bytes": sizes}
 

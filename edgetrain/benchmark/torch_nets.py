@@ -1,4 +1,4 @@
-"""Networks as torch modules, for times only: their weights are torch's own random ones."""
+"""Networks as torch modules, for times and bytes: their weights are torch's own random ones."""
 
 import json
 import os
@@ -90,12 +90,13 @@ def _step(net: nn.Module, given: torch.Tensor) -> Call:
     return step
 
 
-def peak_bytes(model: FloatModel, x: Float, layout: Any) -> int:
+def peak_bytes(model: FloatModel, x: Float, threads: int, layout: Any) -> int:
     """Return the most bytes that a training step holds at a time, as torch's allocator counts them.
 
     Parameters and samples are included; what oneDNN allocates by itself is not. The step is not
     the first one, and forgets the gradients of the one before.
     """
+    torch.set_num_threads(threads)
     net, given = module(model, layout), samples(x, layout)
     step = _step(net, given)
     step()
