@@ -21,8 +21,8 @@ MOMENTUM = ("velocity", "unit", "decay")
 """A layer's velocity, -1 without one, its exponent, and bits of the momentum."""
 
 INSTRUCTIONS: dict[str, tuple[str, ...]] = {
-    # control: run the next rows for every few samples; copy from and to the caller
-    "each": ("length", "samples"),
+    # control: run the next rows for every few samples of some passes; copy from and to the caller
+    "each": ("length", "samples", "passes"),
     "input": ("y", "size"),
     "output": ("x", "size"),
     "clear": ("y", "size"),
@@ -73,6 +73,16 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "estimate": ("difference", "queries", "capacity", "uses_sign", "tensor", "x", "low", "high",
                  "pixels", "width", "y"),
     "opened": ("e", "x", "low", "high", "pixels", "width", "y"),
+    # Forward-Forward: labels in samples and wrong ones, goodness of layers and of a channel a class
+    "embed": ("labels", "label", "classes", "low", "size", "y"),
+    "wrong_labels": ("x", "width", "y"),
+    "normalize": ("x", "zero", "size", "y"),
+    "goodness": ("x", "zero", "size", "multiplier", "shift", "stride", "y"),
+    "class_channels": ("x", "multiplier", "shift", "size", "y"),
+    "class_goodness": ("x", "pixels", "width", "y"),
+    "pair_slopes": ("x", "symmetric", "threshold"),
+    "class_slopes": ("x", "labels", "width", "symmetric", "threshold"),
+    "goodness_error": ("x", "zero", "slopes", "pixels", "width", *SCALING, "y"),
     # gradients, summed over the samples of a step
     "grad_w": ("x", "e", "zero", "area", "packed", "y"),
     "grad_w_channels": ("x", "e", "zero", "area", "y"),

@@ -85,13 +85,13 @@ class Builder:
         self._end = []
 
     @contextmanager
-    def each(self, samples: int) -> Iterator[None]:
-        """Write a loop over the samples of a batch, so many at a time."""
+    def each(self, samples: int, passes: int = 1) -> Iterator[None]:
+        """Write a loop over the samples of a batch, seen in so many passes, so many at a time."""
         start, self._setup = len(self.rows), []
         yield
         body, self.rows = self.rows[start:], self.rows[:start]
         self.rows += self._setup
-        self.rows.append(("each", (), (len(body), samples)))
+        self.rows.append(("each", (), (len(body), samples, passes)))
         self.loops.append((len(self.rows), len(self.rows) + len(body) - 1))
         self.rows += body
 

@@ -9,7 +9,8 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import Ints
 from edgetrain.compiled.builder import Buffer, Operand, Place
-from edgetrain.compiled.forward import Network, centred_area
+from edgetrain.compiled.forward import Network, centred_area, is_depthwise
+from edgetrain.graph import Node
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import PROBABILITY_EXPONENT
@@ -83,11 +84,11 @@ class Learning:
         self, row: int, x: Buffer, size: int, factor: Sequence[int] | Ints, exponent: Place
     ) -> Error:
         """Scale sums to an int8 error: `edgetrain.step.Step.scale`."""
-        found, how = self._scaled(row, size, factor, exponent)
+        found, how = self.scaled(row, size, factor, exponent)
         self.net.builder.emit("scale", x=x, size=size, y=found.e, **how)
         return found
 
-    def _scaled(
+    def scaled(
         self, row: int, size: int, factor: Sequence[int] | Ints, exponent: Place
     ) -> tuple[Error, dict[str, Operand]]:
         """Return room for an error, and how sums are scaled to it."""
@@ -129,6 +130,13 @@ class Learning:
         """Fill with zeros: here, or before the loop that is being written."""
         emit = self.net.builder.emit if now else self.net.builder.prepare
         emit("clear", y=buffer, size=size)
+
+    def node(self, node: Node, x: Buffer, error: Error, rate: int = FULL_RATE) -> None:
+        """Let a node of the network learn from an error of its sums; see `gradients`."""
+        net = self.net
+        self.gradients(f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node),
+                       net.zero(node.inputs[0]), x, error,
+                       net.model.scheme.bias_limits[node.name], rate)  # fmt: skip
 
     def gradients(
         self, key: str, geometry: tuple[int, ...], depthwise: bool, zero: int, x: Buffer,
@@ -218,7 +226,7 @@ class Learning:
         """
         builder = self.net.builder
         height, width, channels = geometry[:3]
-        found, how = self._scaled(row, height * width * channels, factor, error.exponent)
+        found, how = self.scaled(row, height * width * channels, factor, error.exponent)
         size = geometry[5] * geometry[6] * geometry[7]
         packed = builder.array(size if depthwise else rooms.packed_back(geometry))
         given = {"e": error.e, "packed": packed, "ratio": ratio, "y": found.e,

@@ -78,10 +78,11 @@ def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bo
         for node in net.graph.nodes:
             values[node.name] = result = node_result(net, node, values, weights)
             if node in nodes and space == "activity":
-                _learn(learning, node, values, _estimate(learning, node, result, given))
+                error = _estimate(learning, node, result, given)
+                learning.node(node, values[node.inputs[0]], error)
         error = learning.loss(last.name, logits(net, result), counts=True)
         if exact:
-            _learn(learning, last, values, error)
+            learning.node(last, values[last.inputs[0]], error)
 
 
 def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, queries: int,
@@ -177,12 +178,3 @@ def _estimate(learning: Learning, node: Node, result: Buffer,
     e = net.value(node.name)
     net.builder.emit("opened", e=small.e, x=result, pixels=pixels, y=e, **limits)
     return Error(e, small.exponent)
-
-
-def _learn(learning: Learning, node: Node, values: Values, error: Error) -> None:
-    """Let a node learn from an error of its sums."""
-    net, source = learning.net, node.inputs[0]
-    learning.gradients(
-        f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node), net.zero(source),
-        values[source], error, net.model.scheme.bias_limits[node.name],
-    )  # fmt: skip

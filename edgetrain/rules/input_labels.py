@@ -90,6 +90,12 @@ def first_that_counts(model: Model) -> int:
     return 1 if len(hidden_layers(model)) > 1 else 0
 
 
+def neutral(model: Model) -> int:
+    """Return the code of every class in a sample without a label."""
+    zero = model.scheme.activations[INPUT].zero_point
+    return zero + (INT8_MAX - zero) // NEUTRAL_SHARE
+
+
 def embed(model: Model, x: Int8, y: Ints | None) -> Int8:
     """Overwrite the first features of samples with labels, or with no label.
 
@@ -104,7 +110,7 @@ def embed(model: Model, x: Int8, y: Ints | None) -> Int8:
     zero = model.scheme.activations[INPUT].zero_point
     classes = model.graph.output_size
     flat = x.reshape(len(x), -1).copy()
-    flat[:, :classes] = zero + (INT8_MAX - zero) // NEUTRAL_SHARE if y is None else zero
+    flat[:, :classes] = neutral(model) if y is None else zero
     if y is not None:
         flat[np.arange(len(x)), y] = INT8_MAX
     return flat

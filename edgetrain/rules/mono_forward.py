@@ -111,7 +111,8 @@ class MonoForward:
         )
 
         def write(learning: Learning) -> None:
-            local.write(learning, plans, warm, int(state.tensors["early_rate"][0]))
+            rate = int(state.tensors["early_rate"][0])
+            local.write(learning, plans, warm, rate, local.pooled_head)
 
         key = (self, warm)
         return training.step(model, state, self.settings, x, y, ops, seed, key, write)

@@ -1,0 +1,172 @@
+"""Forward-Forward as programs: `edgetrain.rules.input_labels` and `channel_labels`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from edgetrain.arithmetic.goodness import CHANNEL_BITS
+from edgetrain.arithmetic.losses import PROBABILITY_BITS
+from edgetrain.arithmetic.rounding import INT8_MIN
+from edgetrain.blocks import Plan
+from edgetrain.compiled import local
+from edgetrain.compiled.builder import Buffer, Operand
+from edgetrain.compiled.forward import Network, layer, logits, pack, sums
+from edgetrain.compiled.learning import Error, Learning
+from edgetrain.graph import INPUT, Node
+
+
+class Contrast(NamedTuple):
+    """How right labels are told from wrong ones.
+
+    Attributes:
+        symmetric: whether goodnesses are compared with each other; else with the threshold.
+        hard: whether wrong labels that look right are drawn more often.
+        threshold: Q10, of a goodness.
+    """
+
+    symmetric: bool
+    hard: bool
+    threshold: int
+
+    @property
+    def loss(self) -> dict[str, int]:
+        """The operands of an instruction for slopes."""
+        return {"symmetric": int(self.symmetric), "threshold": self.threshold}
+
+
+def write_pairs(
+    learning: Learning, trained: frozenset[str], contrast: Contrast, neutral: int
+) -> None:
+    """Write a step of `edgetrain.rules.input_labels`: all samples neutral, then all pairs.
+
+    Args:
+        learning: the step; its network sees pairs of samples from now on.
+        trained: names of the nodes that learn.
+        contrast: how labels are told apart.
+        neutral: code of every class in a sample without a label.
+    """
+    batch = learning.batch
+    net = learning.net = replace(learning.net, samples=2 * batch)
+    *hidden, last = net.graph.trainable
+    labels = net.builder.array(2 * batch, np.int32)
+    with net.builder.each(batch):
+        weights = {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
+        x = embed(net, neutral)
+        for node in hidden:
+            x = normalize(net, node, layer(net, node, x, weights[node.name]))
+        outputs = logits(net, sums(net, last, x, weights[last.name]))
+        error = learning.loss(last.name, outputs, counts=True)
+        if last.name in trained:
+            learning.node(last, x, error)
+        _draw(net, contrast, outputs, labels)
+    learners = [i for i, node in enumerate(hidden, 1) if node.name in trained]
+    if learners:
+        with net.builder.each(2 * batch, passes=2):
+            x = embed(net, net.zero(INPUT), labels=labels)
+            for node in hidden[: learners[-1]]:
+                y = layer(net, node, x, weights[node.name])
+                if node.name in trained:
+                    learning.node(node, x, _pair_error(learning, node, y, contrast))
+                x = normalize(net, node, y)
+    learning.conclude(trained)
+
+
+def embed(net: Network, low: int, label: int = -1, labels: Operand = -1) -> Buffer:
+    """Take samples, their first features overwritten.
+
+    Args:
+        net: the network.
+        low: code of a class that is not the label.
+        label: of all samples, -1 for none.
+        labels: place of the label of every sample, -1 for none.
+    """
+    x = net.value(INPUT)
+    net.builder.emit("embed", labels=labels, label=label, classes=net.graph.output_size, low=low,
+                     size=net.size(INPUT), y=x)  # fmt: skip
+    return x
+
+
+def normalize(net: Network, node: Node, y: Buffer) -> Buffer:
+    """Divide a layer by its length."""
+    x = net.value(node.name)
+    net.builder.emit("normalize", x=y, zero=net.zero(node.name), size=node.n_out, y=x)
+    return x
+
+
+def goodness(
+    net: Network, node: Node, y: Buffer, scale: Sequence[int], total: Operand, stride: int = 1
+) -> None:
+    """Add the goodness of a layer of every sample to int32 numbers that lie so far apart."""
+    net.builder.emit("goodness", x=y, zero=net.zero(node.name), size=node.n_out, stride=stride,
+                     multiplier=int(scale[0]), shift=int(scale[1]), y=total)  # fmt: skip
+
+
+def _draw(net: Network, contrast: Contrast, outputs: Buffer, labels: Buffer) -> None:
+    """Draw a wrong label of every sample."""
+    net.builder.emit("wrong_labels", x=outputs if contrast.hard else -1,
+                     width=net.graph.output_size, y=labels)  # fmt: skip
+
+
+def _pair_error(learning: Learning, node: Node, y: Buffer, contrast: Contrast) -> Error:
+    """Compute the error of a layer's sums, of right and wrong samples."""
+    net = learning.net
+    forth, back = learning.state[f"goodness/{node.name}"]
+    value = net.builder.array(net.samples, np.int32)
+    learning.clear(value, 4 * net.samples, True)
+    goodness(net, node, y, forth, value)
+    net.builder.emit("pair_slopes", x=value, **contrast.loss)
+    found, how = learning.scaled(learning.row(node.name, 2), node.n_out, back,
+                                 learning.fixed_exponent(-PROBABILITY_BITS))  # fmt: skip
+    net.builder.emit("goodness_error", x=y, zero=net.zero(node.name), slopes=value,
+                     pixels=node.n_out, width=1, y=found.e, **how)  # fmt: skip
+    return found
+
+
+def write_channels(
+    learning: Learning, plans: tuple[Plan, ...], contrast: Contrast, rate: int
+) -> None:
+    """Write a step of `edgetrain.rules.channel_labels`.
+
+    Args:
+        learning: the step.
+        plans: of the blocks.
+        contrast: how labels are told apart.
+        rate: factor of the learning rate before the last block, in Q8.
+    """
+    every = frozenset(plan.block.output for plan in plans)
+    local.write(learning, plans, every, rate, channel_head(contrast))
+
+
+def channel_head(contrast: Contrast) -> local.Head:
+    """Return what lets a block learn from a channel a class, as `local.pooled_head` does."""
+
+    def head(learning: Learning, name: str, y: Buffer) -> Error:
+        geometry = local.head_geometry(learning.net, name, learning.net.graph.shapes[name][:-1])
+        error = _channel_error(learning, name, geometry, y, contrast)
+        return local.learn_head(learning, name, geometry, y, error)
+
+    return head
+
+
+def _channel_error(learning: Learning, name: str, geometry: tuple[int, ...], y: Buffer,
+                   contrast: Contrast) -> Error:  # fmt: skip
+    """Compute the error of a block's channels."""
+    net, builder, width = learning.net, learning.net.builder, learning.net.graph.output_size
+    pixels = geometry[0] * geometry[1]
+    size, samples = pixels * width, net.samples
+    channels = builder.array(samples * size)
+    value = builder.array(samples * width, np.int32)
+    labels = builder.array(2 * learning.batch, np.int32)
+    forth, share = learning.state[f"head/{name}/scale"][0], learning.state[f"goodness/{name}"]
+    builder.emit("class_channels", x=local.head_sums(net, name, geometry, y), y=channels,
+                 multiplier=int(forth[0]), shift=int(forth[1]), size=size)  # fmt: skip
+    builder.emit("class_goodness", x=channels, pixels=pixels, width=width, y=value)
+    _draw(net, contrast, value, labels)
+    builder.emit("class_slopes", x=value, labels=labels, width=width, **contrast.loss)
+    exponent = learning.fixed_exponent(-PROBABILITY_BITS - CHANNEL_BITS)
+    found, how = learning.scaled(learning.row(name, 2), size, share, exponent)
+    builder.emit("goodness_error", x=channels, zero=INT8_MIN, slopes=value, pixels=pixels,
+                 width=width, y=found.e, **how)  # fmt: skip
+    return found
