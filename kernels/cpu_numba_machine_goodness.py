@@ -45,10 +45,11 @@ RECIPROCAL_BITS = 30
 def embed(row, first, count, places):
     """Copy samples from the caller, again from the first behind the last; overwrite labels.
 
-    The label is that of the array of labels, where there is one, else that given, -1 for none.
+    The label is that of the array of labels, where there is one; where labels are tried, the
+    number of the pass; else there is none.
     """
     r = whole(row)
-    labels, label, classes, low, size = r[P], r[P + 1], r[P + 2], r[P + 3], r[P + 4]
+    labels, tries, classes, low, size = r[P], r[P + 1], r[P + 2], r[P + 3], r[P + 4]
     batch = longs(places[GIVEN], GIVEN_COUNT)[BATCH]
     for i in range(count):
         at = r[P + 5] + i * size
@@ -56,9 +57,10 @@ def embed(row, first, count, places):
         sample = codes(at, size)
         for c in range(classes):
             sample[c] = np.int8(low)
-        own = I64(ints(labels, EVERYTHING)[first + i]) if labels >= 0 else label
-        if own >= 0:
-            sample[own] = np.int8(INT8_MAX)
+        if labels >= 0:
+            sample[ints(labels, EVERYTHING)[first + i]] = np.int8(INT8_MAX)
+        elif tries:
+            sample[(first + i) // batch] = np.int8(INT8_MAX)
 
 
 @part
@@ -129,14 +131,13 @@ def normalize(row, first, count, places):
 
 
 def goodness(row, first, count, places):
-    """Add the Q10 goodness of layers to numbers that lie so far apart."""
+    """Add the Q10 goodness of a layer to that of its samples."""
     r = whole(row)
-    size, stride = r[P + 2], r[P + 5]
+    size, total = r[P + 2], ints(r[P + 5], count)
     for i in range(count):
         squares = sum_of_squares(codes(r[P] + i * size, size), r[P + 1])
         scaled = rescale(squares, r[P + 3], r[P + 4])
-        total = ints(r[P + 6] + 4 * i * stride, 1)
-        total[0] = I32(total[0] + I32(min(max(scaled, I64(-LOGIT_MAX)), I64(LOGIT_MAX))))
+        total[i] = I32(total[i] + I32(min(max(scaled, I64(-LOGIT_MAX)), I64(LOGIT_MAX))))
 
 
 def class_channels(row, first, count, places):

@@ -74,10 +74,10 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
                  "pixels", "width", "y"),
     "opened": ("e", "x", "low", "high", "pixels", "width", "y"),
     # Forward-Forward: labels in samples and wrong ones, goodness of layers and of a channel a class
-    "embed": ("labels", "label", "classes", "low", "size", "y"),
+    "embed": ("labels", "tries", "classes", "low", "size", "y"),
     "wrong_labels": ("x", "width", "y"),
     "normalize": ("x", "zero", "size", "y"),
-    "goodness": ("x", "zero", "size", "multiplier", "shift", "stride", "y"),
+    "goodness": ("x", "zero", "size", "multiplier", "shift", "y"),
     "class_channels": ("x", "multiplier", "shift", "size", "y"),
     "class_goodness": ("x", "pixels", "width", "y"),
     "pair_slopes": ("x", "symmetric", "threshold"),

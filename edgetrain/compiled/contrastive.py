@@ -1,20 +1,24 @@
 """Forward-Forward as programs: `edgetrain.rules.input_labels` and `channel_labels`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 
 from edgetrain.arithmetic.goodness import CHANNEL_BITS
 from edgetrain.arithmetic.losses import PROBABILITY_BITS
-from edgetrain.arithmetic.rounding import INT8_MIN
+from edgetrain.arithmetic.rounding import INT8_MIN, Int8, Int32, Ints
 from edgetrain.blocks import Plan
 from edgetrain.compiled import local
 from edgetrain.compiled.builder import Buffer, Operand
-from edgetrain.compiled.forward import Network, layer, logits, pack, sums
+from edgetrain.compiled.forward import Network, Packed, layer, logits, machine_of, pack, sums
+from edgetrain.compiled.inference import DENSE_SAMPLES, Inference
 from edgetrain.compiled.learning import Error, Learning
 from edgetrain.graph import INPUT, Node
+from edgetrain.model import Model
 
 
 class Contrast(NamedTuple):
@@ -53,9 +57,8 @@ def write_pairs(
     labels = net.builder.array(2 * batch, np.int32)
     with net.builder.each(batch):
         weights = {n.name: pack(net, n, net.parameters(n), True) for n in net.graph.trainable}
-        x = embed(net, neutral)
-        for node in hidden:
-            x = normalize(net, node, layer(net, node, x, weights[node.name]))
+        *_, (node, _, y) = _layers(net, hidden, _embed(net, neutral), weights)
+        x = _normalize(net, node, y)
         outputs = logits(net, sums(net, last, x, weights[last.name]))
         error = learning.loss(last.name, outputs, counts=True)
         if last.name in trained:
@@ -64,42 +67,49 @@ def write_pairs(
     learners = [i for i, node in enumerate(hidden, 1) if node.name in trained]
     if learners:
         with net.builder.each(2 * batch, passes=2):
-            x = embed(net, net.zero(INPUT), labels=labels)
-            for node in hidden[: learners[-1]]:
-                y = layer(net, node, x, weights[node.name])
+            pairs = _embed(net, net.zero(INPUT), labels=labels)
+            for node, x, y in _layers(net, hidden[: learners[-1]], pairs, weights):
                 if node.name in trained:
                     learning.node(node, x, _pair_error(learning, node, y, contrast))
-                x = normalize(net, node, y)
     learning.conclude(trained)
 
 
-def embed(net: Network, low: int, label: int = -1, labels: Operand = -1) -> Buffer:
-    """Take samples, their first features overwritten.
+def _embed(net: Network, low: int, labels: Operand = -1, tries: bool = False) -> Buffer:
+    """Take samples, their first features overwritten with a label.
 
     Args:
         net: the network.
         low: code of a class that is not the label.
-        label: of all samples, -1 for none.
-        labels: place of the label of every sample, -1 for none.
+        labels: place of the labels, -1 for none.
+        tries: whether the label is the number of the pass.
     """
     x = net.value(INPUT)
-    net.builder.emit("embed", labels=labels, label=label, classes=net.graph.output_size, low=low,
-                     size=net.size(INPUT), y=x)  # fmt: skip
+    net.builder.emit("embed", labels=labels, tries=int(tries), low=low, size=net.size(INPUT),
+                     classes=net.graph.output_size, y=x)  # fmt: skip
     return x
 
 
-def normalize(net: Network, node: Node, y: Buffer) -> Buffer:
+def _layers(
+    net: Network, nodes: Sequence[Node], x: Buffer, weights: Mapping[str, Packed]
+) -> Iterator[tuple[Node, Buffer, Buffer]]:
+    """Write layers that read each other normalized; yield each with what it reads and makes."""
+    y = x
+    for i, node in enumerate(nodes):
+        x = _normalize(net, nodes[i - 1], y) if i else x
+        y = layer(net, node, x, weights[node.name])
+        yield node, x, y
+
+
+def _normalize(net: Network, node: Node, y: Buffer) -> Buffer:
     """Divide a layer by its length."""
     x = net.value(node.name)
     net.builder.emit("normalize", x=y, zero=net.zero(node.name), size=node.n_out, y=x)
     return x
 
 
-def goodness(
-    net: Network, node: Node, y: Buffer, scale: Sequence[int], total: Operand, stride: int = 1
-) -> None:
-    """Add the goodness of a layer of every sample to int32 numbers that lie so far apart."""
-    net.builder.emit("goodness", x=y, zero=net.zero(node.name), size=node.n_out, stride=stride,
+def _goodness(net: Network, node: Node, y: Buffer, scale: Ints, total: Buffer) -> None:
+    """Add the goodness of a layer to that of every sample."""
+    net.builder.emit("goodness", x=y, zero=net.zero(node.name), size=node.n_out,
                      multiplier=int(scale[0]), shift=int(scale[1]), y=total)  # fmt: skip
 
 
@@ -115,7 +125,7 @@ def _pair_error(learning: Learning, node: Node, y: Buffer, contrast: Contrast) -
     forth, back = learning.state[f"goodness/{node.name}"]
     value = net.builder.array(net.samples, np.int32)
     learning.clear(value, 4 * net.samples, True)
-    goodness(net, node, y, forth, value)
+    _goodness(net, node, y, forth, value)
     net.builder.emit("pair_slopes", x=value, **contrast.loss)
     found, how = learning.scaled(learning.row(node.name, 2), node.n_out, back,
                                  learning.fixed_exponent(-PROBABILITY_BITS))  # fmt: skip
@@ -170,3 +180,41 @@ def _channel_error(learning: Learning, name: str, geometry: tuple[int, ...], y: 
     builder.emit("goodness_error", x=channels, zero=INT8_MIN, slopes=value, pixels=pixels,
                  width=width, y=found.e, **how)  # fmt: skip
     return found
+
+
+def predict(model: Model, scales: Mapping[str, Ints], x: Int8, ops: ModuleType) -> Int32 | None:
+    """Try every label: `edgetrain.rules.input_labels.predict`.
+
+    Args:
+        model: the network.
+        scales: multiplier and shift of the goodness of the layers that count.
+        x: int8 (batch, *input_shape).
+        ops: a backend.
+
+    Returns:
+        int32 (batch, classes), Q10; None where the backend has no machine.
+    """
+    fits = x.dtype == np.int8 and x.shape[1:] == model.graph.input_shape
+    if machine_of(ops) is None or not fits:
+        return None
+    classes = model.graph.output_size
+    key = ("goodness", *((name, *scale.tolist()) for name, scale in scales.items()), ops)
+    known = model.scheme.programs
+    if key not in known:
+        write = partial(_write_trials, scales=scales)
+        known[key] = Inference(model, DENSE_SAMPLES, write, (classes,), np.int32, ops)
+    return np.ascontiguousarray(known[key](model, x).reshape(classes, len(x)).T)
+
+
+def _write_trials(net: Network, scales: Mapping[str, Ints]) -> None:
+    """Write a pass a label: it leaves the goodness of all samples, label by label."""
+    *hidden, _ = net.graph.trainable
+    total = net.builder.array(net.samples, np.int32)
+    with net.builder.each(net.samples, passes=net.graph.output_size):
+        weights = {n.name: pack(net, n, net.parameters(n), True) for n in hidden}
+        net.builder.emit("clear", y=total, size=4 * net.samples)
+        samples = _embed(net, net.zero(INPUT), tries=True)
+        for node, _, y in _layers(net, hidden, samples, weights):
+            if node.name in scales:
+                _goodness(net, node, y, scales[node.name], total)
+        net.builder.emit("output", x=total, size=4)

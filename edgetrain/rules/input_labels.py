@@ -30,6 +30,7 @@ from edgetrain.arithmetic.rounding import (
 )
 from edgetrain.backward import gradients
 from edgetrain.blocks import select
+from edgetrain.compiled import contrastive
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
 from edgetrain.inference import accumulate, ends_linear, finish
@@ -194,9 +195,14 @@ def wrong_labels(step: Step, weights: Ints, y: Ints) -> Int64:
 
 def predict(model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
     """Try every label; return the goodness of all layers, or of all but the first."""
+    skip = first_that_counts(model)
+    counting = [node.name for node in hidden_layers(model)[skip:]]
+    scales = {name: state.tensors[f"goodness/{name}"][0] for name in counting}
+    compiled = contrastive.predict(model, scales, x, ops)
+    if compiled is not None:
+        return compiled
     classes = model.graph.output_size
     total = np.zeros((len(x), classes), np.int32)
-    skip = first_that_counts(model)
     for label in range(classes):
         sample = embed(model, x, np.full(len(x), label))
         for i, (node, _, result) in enumerate(layers(model, sample, ops)):

@@ -18,7 +18,7 @@ from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
 from edgetrain.state import trace
 
@@ -28,6 +28,9 @@ RULES = [
     ForwardGradient(settings=SETTINGS), ForwardGradient(settings=SETTINGS, space="weight"),
     MonoForward(settings=replace(SETTINGS, momentum=0.875), warmup=0),
     ForwardGradient(settings=replace(SETTINGS, momentum=0.5, weights="w16"), space="weight"),
+    ForwardForward(settings=SETTINGS),
+    ForwardForward(settings=replace(SETTINGS, momentum=0.5, weights="w16"), blocks="layer",
+                   goodness_loss="threshold", negatives="random"),
 ]  # fmt: skip
 
 
@@ -45,9 +48,12 @@ def given(request):
     return model, model.quantize_input(x), np.arange(8) % 10
 
 
-@pytest.mark.parametrize(
+every_rule = pytest.mark.parametrize(
     "rule", RULES, ids=lambda r: f"{type(r).__name__} {getattr(r, 'space', '')}"
 )
+
+
+@every_rule
 def test_steps_after_the_first_allocate_nothing(given, rule, ops):
     model, x, y = given
     state = rule.init(model)
@@ -97,9 +103,9 @@ def test_a_state_of_another_model_or_of_numpy_goes_on(given, ops):
     assert trace(*one[:2]) == trace(*other[:2])
 
 
-def test_batches_of_several_sizes_in_one_run(given, ops):
+@every_rule
+def test_batches_of_several_sizes_in_one_run(given, rule, ops):
     model, x, y = given
-    rule = RULES[0]
     here = there = model, rule.init(model)
     for size in (8, 3, 8, 1):
         here = rule.step(*here, x[:size], y[:size], fixed)[:2]
@@ -134,7 +140,7 @@ def test_a_layer_may_have_the_name_of_a_heads_scale(ops):
     assert trace(*ours) == trace(*wanted)
 
 
-@pytest.mark.parametrize("rule", RULES[:1] + RULES[2:3], ids=lambda r: type(r).__name__)
+@every_rule
 def test_bad_samples_and_labels_are_refused_before_anything_runs(given, rule, ops):
     model, x, y = given
     state = rule.init(model)
