@@ -172,12 +172,13 @@ def pooled_head(learning: Learning, name: str, y: Buffer) -> Error:
     if is_image:
         pooled = net.builder.array(net.samples * geometry[2])
         average(net, name, y, ONE, net.zero(name), pooled)
-    forth = learning.state[f"head/{name}/scale"][0]
+    key = f"head/{name}"
+    forth = learning.state[f"{key}/scale"][0]
     outputs = net.builder.array(net.samples * width, np.int32)
     net.builder.emit(
         "logits", x=head_sums(net, name, geometry, pooled), width=width, y=outputs,
-        multiplier=net.constant((name, "multiplier"), [forth[0]] * width),
-        shift=net.constant((name, "shift"), [forth[1]] * width),
+        multiplier=net.constant((key, "multiplier"), [forth[0]] * width),
+        shift=net.constant((key, "shift"), [forth[1]] * width),
     )  # fmt: skip
     error = learning.loss(name, outputs, counts=False)
     found = learn_head(learning, name, geometry, pooled, error)

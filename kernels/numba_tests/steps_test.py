@@ -20,17 +20,20 @@ from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
 from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
-from edgetrain.state import trace
+from edgetrain.state import State, trace
 
 SETTINGS = Settings(batch=8, learning_rate=2**-4)
+CONTRASTS = [
+    ForwardForward(settings=SETTINGS),
+    ForwardForward(settings=replace(SETTINGS, momentum=0.5, weights="w16"), blocks="layer",
+                   goodness_loss="threshold", negatives="random"),
+]  # fmt: skip
 RULES = [
     MonoForward(settings=SETTINGS, warmup=0), Backprop(settings=SETTINGS),
     ForwardGradient(settings=SETTINGS), ForwardGradient(settings=SETTINGS, space="weight"),
     MonoForward(settings=replace(SETTINGS, momentum=0.875), warmup=0),
     ForwardGradient(settings=replace(SETTINGS, momentum=0.5, weights="w16"), space="weight"),
-    ForwardForward(settings=SETTINGS),
-    ForwardForward(settings=replace(SETTINGS, momentum=0.5, weights="w16"), blocks="layer",
-                   goodness_loss="threshold", negatives="random"),
+    *CONTRASTS,
 ]  # fmt: skip
 
 
@@ -111,6 +114,26 @@ def test_batches_of_several_sizes_in_one_run(given, rule, ops):
         here = rule.step(*here, x[:size], y[:size], fixed)[:2]
         there = rule.step(*there, x[:size], y[:size], ops)[:2]
         assert trace(*here) == trace(*there)
+
+
+@pytest.mark.parametrize("rule", CONTRASTS, ids=lambda r: r.goodness_loss)
+def test_exponents_of_contrasts_rise_and_sink_as_specified(given, rule, ops):
+    """In batches of 3, the last of them smaller; at step 31 exponents may be lowered."""
+    model, x, y = given
+    start = rule.init(model)
+    for first, number in [(start.tensors["exponents"][0, 0], 0), (0, 30)]:
+        tensors = dict(start.tensors)
+        tensors["exponents"] = np.full_like(tensors["exponents"], [first, 0])
+        here = there = model, State(number, tensors)
+        for i in range(8):
+            rows = slice(3 * (i % 3), 3 * (i % 3) + 3)
+            *here, metrics = rule.step(*here, x[rows], y[rows], fixed, 7)
+            *there, found = rule.step(*there, x[rows], y[rows], ops, 7)
+            assert found == metrics
+            assert trace(*here) == trace(*there)
+        moved = here[1].tensors["exponents"][:, 0] - first
+        assert (moved.max() > 0) if number == 0 else (moved.min() < 0)
+    np.testing.assert_array_equal(rule.predict(*here, x, fixed), rule.predict(*there, x, ops))
 
 
 def test_rules_of_different_rates_do_not_share_constants(given, ops):
