@@ -15,7 +15,6 @@ from edgetrain.compiled.block import Layout
 from edgetrain.compiled.builder import Builder
 from edgetrain.compiled.forward import (
     Network,
-    is_known,
     layer,
     logits,
     machine_of,
@@ -136,14 +135,13 @@ def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) 
         as_logits: whether results are Q10 outputs, int32, rather than int8 codes.
 
     Returns:
-        The program; None where the backend has no machine or a node no instruction.
+        The program; None where the backend has no machine.
     """
     samples = 1 if is_convolutional(model.graph) or batch == 1 else DENSE_SAMPLES
     key = ("inference", samples, as_logits, ops)
     known = model.scheme.programs
     if key not in known:
-        can_run = machine_of(ops) is not None and is_known(model.graph)
-        known[key] = Inference(model, samples, as_logits, ops) if can_run else None
+        known[key] = Inference(model, samples, as_logits, ops) if machine_of(ops) else None
     found: Inference | None = known[key]
     return found
 

@@ -11,10 +11,11 @@ from edgetrain.compiled.builder import Buffer
 from edgetrain.compiled.forward import (
     Network,
     Packed,
+    Parameters,
     Values,
     area,
     average,
-    is_depthwise,
+    groups_of,
     logits,
     node_result,
     pack,
@@ -95,7 +96,7 @@ def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: d
     if node.name in plan.trained:
         limit = net.model.scheme.bias_limits[node.name]
         source = node.inputs[0]
-        learning.gradients(f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node),
+        learning.gradients(f"node/{node.name}", net.geometry(node), groups_of(node),
                            net.zero(source), values[source], error, limit, rate)  # fmt: skip
 
 
@@ -126,9 +127,8 @@ def _input_error(learning: Learning, plan: Plan, node: Node, values: Values,
     if node.has_weights:
         scheme = net.model.scheme
         ratio = net.constant(("ratio", node.name), scheme.ratios[node.name][0], np.int16)
-        factor, depthwise = constants(net.model).errors[node.name], is_depthwise(net.graph, node)
-        return learning.send_back(net.geometry(node), depthwise, net.parameters(node).w, ratio,
-                                  error, row, factor)  # fmt: skip
+        return learning.send_back(net.geometry(node), groups_of(node), net.parameters(node), ratio,
+                                  error, row, constants(net.model).errors[node.name])  # fmt: skip
     acc = net.builder.array(net.samples * size, np.int32)
     if node.op == "average_pool":
         net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
@@ -173,8 +173,9 @@ def _head(learning: Learning, name: str, y: Buffer) -> Error:
         average(net, name, y, ONE, zero, pooled)
     packed = net.builder.array(rooms.packed(geometry))
     bias = net.builder.array(rooms.whole(width, rooms.COLUMNS), np.int32)
-    w, b = net.place(f"{key}/w"), net.place(f"{key}/b")
-    net.builder.prepare("pack", geometry, is_block=1, w=w, b=b, zero=zero, packed=packed, bias=bias)
+    source = Parameters(net.place(f"{key}/w"), net.place(f"{key}/b"))
+    net.builder.prepare("pack", geometry, is_block=1, zero=zero, packed=packed, bias=bias,
+                        **source._asdict())  # fmt: skip
     acc, outputs = (net.builder.array(net.samples * width, np.int32) for _ in range(2))
     net.builder.emit("sums", geometry, x=pooled, zero=zero, packed=packed, bias=bias,
                      area=area(net, geometry), y=acc)  # fmt: skip
@@ -185,7 +186,7 @@ def _head(learning: Learning, name: str, y: Buffer) -> Error:
     )  # fmt: skip
     error = learning.loss(name, outputs, counts=False)
     ratio = net.constant(("unit", width), [UNIT_RATIO] * width, np.int16)
-    found = learning.send_back(geometry, False, w, ratio, error, learning.row(name, 1), back)
+    found = learning.send_back(geometry, 1, source, ratio, error, learning.row(name, 1), back)
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    learning.gradients(key, geometry, False, zero, pooled, error, limit)
+    learning.gradients(key, geometry, 1, zero, pooled, error, limit)
     return _to_pixels(net, name, found) if len(net.graph.shapes[name]) == 3 else found

@@ -11,7 +11,7 @@ from edgetrain.compiled.forward import (
     Packed,
     Parameters,
     Values,
-    is_depthwise,
+    groups_of,
     layer,
     logits,
     node_result,
@@ -113,6 +113,8 @@ def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, que
             net.graph.output.name, logits(net, result), counts=counts, sign=sign,
             difference=Place(differences, 8 * query * learning.batch), wants_error=False,
         )  # fmt: skip
+    if learning.settings.loss == "squared_error":  # its error is scaled in every pass
+        learning.settle(learning.row(net.graph.output.name, 2), 1)
     return same
 
 
@@ -125,7 +127,7 @@ def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Packed:
         "limit": net.model.scheme.bias_limits[node.name],
         "tensor": tensor_number(f"node/{node.name}"), **way,
     }  # fmt: skip
-    if is_depthwise(net.graph, node):
+    if groups_of(node) > 1:
         moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node)),
                            net.builder.array(node.n_out, np.int32))  # fmt: skip
         net.builder.prepare("perturb", sizes, room=net.builder.array(rooms.signs(sizes)),
@@ -183,6 +185,6 @@ def _learn(learning: Learning, node: Node, values: Values, error: Error) -> None
     """Let a node learn from an error of its sums."""
     net, source = learning.net, node.inputs[0]
     learning.gradients(
-        f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node), net.zero(source),
+        f"node/{node.name}", net.geometry(node), groups_of(node), net.zero(source),
         values[source], error, net.model.scheme.bias_limits[node.name],
     )  # fmt: skip
