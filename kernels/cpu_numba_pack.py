@@ -27,6 +27,29 @@ def packed_columns(g):
 
 
 @part
+def widen(w, g, groups, wide):
+    """Write weights (n_out, kernel, channels of a group) among zeros for all other channels."""
+    pixels, own, together = g[KH] * g[KW], g[C] // groups, g[N] // groups
+    for n in range(g[N]):
+        first = n // together * own
+        for t in range(n * pixels, (n + 1) * pixels):
+            target, source = wide[t * g[C] : (t + 1) * g[C]], w[t * own : (t + 1) * own]
+            target[:] = 0
+            for c in range(own):
+                target[first + c] = source[c]
+
+
+@part
+def narrow(acc, g, groups):
+    """Turn sums (kernel, channels, n_out) into (kernel, channels of a group, n_out), in place."""
+    own, together = g[C] // groups, g[N] // groups
+    for t in range(g[KH] * g[KW] * own):
+        first = t // own * g[C] + t % own
+        for n in range(g[N]):
+            acc[t * g[N] + n] = acc[(first + n // together * own) * g[N] + n]
+
+
+@part
 def pack(w, b, g, zero, packed, bias):
     """Pack the weights of a layer, and take off its bias what activations have too much."""
     columns, size = packed_columns(g), g[KH] * g[KW] * g[C]

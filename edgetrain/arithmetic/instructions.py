@@ -26,7 +26,9 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "input": ("y", "size"),
     "output": ("x", "size"),
     "clear": ("y", "size"),
-    # weights as the kernels read them
+    # weights as the kernels read them; a convolution in groups is an ordinary one with zeros, which
+    # "widen" writes, and "narrow" leaves out the gradients of those, in place
+    "widen": ("is_block", "w", "b", "groups", "w_out", "b_out"),
     "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_channels": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_back": ("is_block", "w", "packed"),
@@ -86,6 +88,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     # gradients, summed over the samples of a step
     "grad_w": ("x", "e", "zero", "area", "packed", "y"),
     "grad_w_channels": ("x", "e", "zero", "area", "y"),
+    "narrow": ("groups", "y"),
     "grad_b": ("e", "pixels", "width", "y"),
     # learning: old parameters to new ones
     "learn": ("acc_w", "acc_b", "zero", "is_centred", "w", "b", "master", "rate_w", "rate_b",
@@ -95,6 +98,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "learn_signs": ("difference", "queries", "capacity", "uses_sign", "w", "b", "master", "rate_w",
                     "rate_b", "limit", "tensor", "room", *MOMENTUM),
     "keep": ("w", "size"),
+    # some rows of the table of exponents, in place in the new block
     "exponents": ("table", "watch", "rows"),
 }  # fmt: skip
 """Name of an instruction and its operands; the order of both is their encoding."""

@@ -34,6 +34,11 @@ def is_joined(sizes: Sizes) -> bool:
     return tuple(sizes[:2]) == tuple(sizes[3:5]) and tuple(sizes[6:10]) == (1, 1, 1, 1)
 
 
+def is_depthwise(sizes: Sizes, groups: int) -> bool:
+    """Whether every channel of a convolution has one filter, its own."""
+    return 1 < groups == sizes[2] == sizes[5]
+
+
 def padded(sizes: Sizes) -> tuple[int, int]:
     """Return lines of a padded image and numbers in a line."""
     height, width, channels, out_h, out_w, _, kh, kw, sh, sw, top, left, _ = sizes

@@ -16,7 +16,6 @@ from edgetrain.compiled.block import Layout
 from edgetrain.compiled.builder import Builder
 from edgetrain.compiled.forward import (
     Network,
-    is_known,
     layer,
     logits,
     machine_of,
@@ -135,15 +134,14 @@ def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) 
         as_logits: whether results are Q10 outputs, int32, rather than int8 codes.
 
     Returns:
-        The program; None where the backend has no machine or a node no instruction.
+        The program; None where the backend has no machine.
     """
     samples = 1 if is_convolutional(model.graph) or batch == 1 else DENSE_SAMPLES
     key = ("inference", samples, as_logits, ops)
     known = model.scheme.programs
     if key not in known:
-        can_run = machine_of(ops) is not None and is_known(model.graph)
         known[key] = None
-        if can_run:
+        if machine_of(ops):
             graph, write = model.graph, partial(_write, as_logits=as_logits)
             shape = (graph.output_size,) if as_logits else graph.shapes[graph.output.name]
             dtype = np.int32 if as_logits else np.int8

@@ -13,10 +13,11 @@ from edgetrain.compiled.builder import Buffer
 from edgetrain.compiled.forward import (
     Network,
     Packed,
+    Parameters,
     Values,
     area,
     average,
-    is_depthwise,
+    groups_of,
     logits,
     node_result,
     pack,
@@ -130,9 +131,8 @@ def _input_error(learning: Learning, plan: Plan, node: Node, values: Values,
     if node.has_weights:
         scheme = net.model.scheme
         ratio = net.constant(("ratio", node.name), scheme.ratios[node.name][0], np.int16)
-        factor, depthwise = constants(net.model).errors[node.name], is_depthwise(net.graph, node)
-        return learning.send_back(net.geometry(node), depthwise, net.parameters(node).w, ratio,
-                                  error, row, factor)  # fmt: skip
+        return learning.send_back(net.geometry(node), groups_of(node), net.parameters(node), ratio,
+                                  error, row, constants(net.model).errors[node.name])  # fmt: skip
     acc = net.builder.array(net.samples * size, np.int32)
     if node.op == "average_pool":
         net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
@@ -192,13 +192,17 @@ def head_geometry(net: Network, name: str, image: tuple[int, ...]) -> tuple[int,
     return (*image, features, *image, net.graph.output_size, 1, 1, 1, 1, 0, 0, net.samples)
 
 
+def _head_source(net: Network, name: str) -> Parameters:
+    return Parameters(net.place(f"head/{name}/w"), net.place(f"head/{name}/b"))
+
+
 def head_sums(net: Network, name: str, geometry: tuple[int, ...], x: Buffer) -> Buffer:
     """Compute the int32 sums of a head."""
     builder, zero, width = net.builder, net.zero(name), geometry[5]
     packed = builder.array(rooms.packed(geometry))
     bias = builder.array(rooms.whole(width, rooms.COLUMNS), np.int32)
-    w, b = (net.place(f"head/{name}/{part}") for part in "wb")
-    builder.prepare("pack", geometry, is_block=1, w=w, b=b, zero=zero, packed=packed, bias=bias)
+    builder.prepare("pack", geometry, is_block=1, zero=zero, packed=packed, bias=bias,
+                    **_head_source(net, name)._asdict())  # fmt: skip
     acc = builder.array(net.samples * geometry[0] * geometry[1] * width, np.int32)
     builder.emit("sums", geometry, x=x, zero=zero, packed=packed, bias=bias,
                  area=area(net, geometry), y=acc)  # fmt: skip
@@ -211,8 +215,8 @@ def learn_head(learning: Learning, name: str, geometry: tuple[int, ...], x: Buff
     net, key, (features, width) = learning.net, f"head/{name}", geometry[2:6:3]
     back = learning.state[f"{key}/scale"][1]
     ratio = net.constant(("unit", width), [UNIT_RATIO] * width, np.int16)
-    found = learning.send_back(geometry, False, net.place(f"{key}/w"), ratio, error,
+    found = learning.send_back(geometry, 1, _head_source(net, name), ratio, error,
                                learning.row(name, 1), back)  # fmt: skip
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    learning.gradients(key, geometry, False, net.zero(name), x, error, limit)
+    learning.gradients(key, geometry, 1, net.zero(name), x, error, limit)
     return found

@@ -11,7 +11,7 @@ from edgetrain.compiled.forward import (
     Packed,
     Parameters,
     Values,
-    is_depthwise,
+    groups_of,
     layer,
     logits,
     node_result,
@@ -114,6 +114,8 @@ def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, que
             net.graph.output.name, logits(net, result), counts=counts, sign=sign,
             difference=Place(differences, 8 * query * learning.batch), wants_error=False,
         )  # fmt: skip
+    if learning.settings.loss == "squared_error":  # its error is scaled in every pass
+        learning.settle(learning.row(net.graph.output.name, 2), 1)
     return same
 
 
@@ -126,7 +128,7 @@ def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Packed:
         "limit": net.model.scheme.bias_limits[node.name],
         "tensor": tensor_number(f"node/{node.name}"), **way,
     }  # fmt: skip
-    if is_depthwise(net.graph, node):
+    if groups_of(node) > 1:
         moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node)),
                            net.builder.array(node.n_out, np.int32))  # fmt: skip
         net.builder.prepare("perturb", sizes, room=net.builder.array(rooms.signs(sizes)),

@@ -10,7 +10,7 @@ from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.blocks import is_convolutional
 from edgetrain.compiled.block import BlockParams, BlockTensors, Bytes, Layout
 from edgetrain.compiled.builder import Builder
-from edgetrain.compiled.forward import Network, is_known, machine_of
+from edgetrain.compiled.forward import Network
 from edgetrain.compiled.learning import Learning
 from edgetrain.compiled.program import Program
 from edgetrain.errors import RuleError
@@ -123,16 +123,6 @@ def _arrays(model: Model, state: State) -> dict[str, Ints]:
     for name, (w, b) in model.params.items():
         arrays |= {f"node/{name}/w": w, f"node/{name}/b": b}
     return arrays | {name: array for name, array in state.tensors.items() if _changes(name)}
-
-
-def can_run(model: Model, ops: ModuleType) -> bool:
-    """Whether a program can take the steps of a network."""
-    if machine_of(ops) is None:
-        return False
-    known = model.scheme.programs
-    if "can learn" not in known:
-        known["can learn"] = is_known(model.graph)
-    return bool(known["can learn"])
 
 
 def step(

@@ -9,6 +9,7 @@ from edgetrain.arena import Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import Choice, is_convolutional, select, split
 from edgetrain.compiled import contrastive, training
+from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
 from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
@@ -88,7 +89,7 @@ class ForwardForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        if training.can_run(model, ops):
+        if machine_of(ops):
             return training.step(model, state, self.settings, x, y, ops, seed, self, self._write)
         step = Step(model, state, self.settings, ops, seed, x)
         symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"

@@ -12,6 +12,7 @@ from edgetrain.arena import SUM_BYTES, Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import select
 from edgetrain.compiled import perturbed, training
+from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
 from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
@@ -125,7 +126,7 @@ class ForwardGradient:
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
         settings = self._clipped
-        if settings.loss == "cross_entropy" and training.can_run(model, ops):
+        if machine_of(ops):
             return self._run(model, state, settings, x, y, ops, seed)
         step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]

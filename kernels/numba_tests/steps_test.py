@@ -11,10 +11,12 @@ pytest.importorskip("numba", reason="Numba is not installed")
 
 from edgetrain import fixed, kernels
 from edgetrain.architectures import ds_cnn, mlp
+from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.compiled import training
 from edgetrain.compiled.block import BlockParams
 from edgetrain.compiled.builder import Builder
 from edgetrain.errors import RuleError
+from edgetrain.fixed import Window
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
@@ -35,6 +37,7 @@ RULES = [
     ForwardGradient(settings=replace(SETTINGS, momentum=0.5, weights="w16"), space="weight"),
     *CONTRASTS,
 ]  # fmt: skip
+REGRESSION = ForwardGradient(settings=replace(SETTINGS, loss="squared_error"), queries=2)
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +45,47 @@ def ops():
     return kernels.load("numba")
 
 
-@pytest.fixture(params=["mlp", "ds_cnn"])
+def grouped():
+    """A network with a convolution in groups of channels."""
+    window = Window((3, 3), (1, 1), (1, 1, 1, 1), 4)
+    nodes = (
+        Node("groups", "conv2d", (INPUT,), 64, window, "relu"),
+        Node("mean", "global_average_pool", ("groups",)),
+        Node("classifier", "dense", ("mean",), 10),
+    )
+    graph, rng = Graph((12, 12, 32), nodes), np.random.default_rng(6)
+    params = {node.name: Weights(rng.normal(0, 0.2, graph.weight_shape(node)),
+                                 np.zeros(node.n_out)) for node in graph.trainable}  # fmt: skip
+    return FloatModel(graph, params)
+
+
+NETWORKS = {
+    "mlp": lambda: mlp((256,), 10), "ds_cnn": lambda: ds_cnn((25, 10, 1), 10, channels=32),
+    "grouped": grouped,
+}  # fmt: skip
+
+
+@pytest.fixture(params=NETWORKS)
 def given(request):
-    """A model, a batch, and the largest value that a step which allocated would allocate."""
-    real = mlp((256,), 10) if request.param == "mlp" else ds_cnn((25, 10, 1), 10, channels=32)
+    """A model and a batch, whose arrays are larger than what Python allocates for a step."""
+    real = NETWORKS[request.param]()
     x = np.random.default_rng(5).normal(size=(8, *real.graph.input_shape)).astype(np.float32)
     model = quantize(real, x, headroom=2.0)
     return model, model.quantize_input(x), np.arange(8) % 10
 
 
-every_rule = pytest.mark.parametrize(
-    "rule", RULES, ids=lambda r: f"{type(r).__name__} {getattr(r, 'space', '')}"
-)
+def name_of(rule):
+    return f"{type(rule).__name__} {getattr(rule, 'space', '')}"
 
 
-@every_rule
+every_rule = pytest.mark.parametrize("rule", RULES, ids=name_of)
+
+
+@pytest.mark.parametrize("rule", [*RULES, REGRESSION], ids=name_of)
 def test_steps_after_the_first_allocate_nothing(given, rule, ops):
     model, x, y = given
+    if rule is REGRESSION:
+        y = np.eye(10, dtype=np.int32)[y] << LOGIT_BITS
     state = rule.init(model)
     for _ in range(3):
         model, state, _ = rule.step(model, state, x, y, ops)
