@@ -4,11 +4,10 @@
 An output has a word of signs for every 32 weights, and its bias the sign behind them.
 """
 
-import numpy as np
-
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.randomness import PERTURB, ROUND
 from edgetrain.arithmetic.rooms import ROWS, SIGNED
+from edgetrain.arithmetic.rounding import WEIGHT_MAX
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.cpu_numba_elements import I32, I64, fill_words, sign, stream_key
 from edgetrain.kernels.cpu_numba_gemm import KH, KW, LANES, C, N
@@ -32,7 +31,6 @@ from edgetrain.kernels.cpu_numba_memory import (
     GIVEN_COUNT,
     NEW,
     OLD,
-    codes,
     copy,
     ints,
     longs,
@@ -42,7 +40,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     words,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_octets import OCTETS, perturb_octets, step_along_signs
-from edgetrain.kernels.cpu_numba_pack import pack_rows, packed_columns
+from edgetrain.kernels.cpu_numba_pack import lines_of, pack_moved_rows, pack_rows, packed_columns
 
 P = FIRST
 BIAS_INPUT, SIGN_BITS, LOGIT_BITS, DIFFERENCE_MAX = 64, 10, 10, 2**24
@@ -55,36 +53,51 @@ def signs_key(given, query, queries, tensor):
 
 
 @part
-def move(key, first, count, size, eps, limit, old_w, old_b, drawn, new_w, new_b):
-    """Move weights and biases of outputs that follow each other along their signs.
+def draw_signs(key, first, count, line, room):
+    """Draw the words of signs of outputs that follow each other, line of them an output."""
+    fill_words(key[0], key[1], first * line, words(room, (count * line + 63) // 64 * 64))
 
-    drawn is room for their words. Up to a vector is read behind the old and the new weights.
+
+@part
+def move(drawn, count, size, eps, old_w, new_w):
+    """Move weights of outputs that follow each other along their signs.
+
+    Up to a vector is read behind the old weights, and written behind the new ones.
     """
-    line = size // 32 + 1
-    fill_words(key[0], key[1], first * line, words(drawn, (count * line + 15) // 16 * 16))
     most = min(max(eps, I64(-127)), I64(127))
     more = min(max(eps - most, I64(-127)), I64(127))
     for j in range(count):
-        own = drawn + 4 * j * line
+        own = drawn + 4 * j * (size // 32 + 1)
         for k in range(0, size, OCTETS):
             at = j * size + k
             perturb_octets(own + k // 8, most, more, old_w + at, new_w + at)
-        bits = words(own, line)[line - 1]
-        moved = I64(old_b[first + j]) + eps * BIAS_INPUT * I64(sign(bits, size % 32))
-        new_b[first + j] = I32(min(max(moved, -limit), limit))
+
+
+@part
+def move_biases(drawn, first, count, size, eps, limit, old_b, new_b):
+    """Move biases of outputs that follow each other along their signs."""
+    line = size // 32 + 1
+    bits = words(drawn, count * line)
+    for j in range(count):
+        step = eps * BIAS_INPUT * I64(sign(bits[j * line + line - 1], size % 32))
+        new_b[first + j] = I32(min(max(I64(old_b[first + j]) + step, -limit), limit))
 
 
 def perturb(row, first, count, places):
     """Move weights and biases along their signs: `edgetrain.rules.weight_space.outputs`."""
     r, g = whole(row), sizes(row)
     given = longs(places[GIVEN], GIVEN_COUNT)
-    w, b, eps, w_out = places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2] * r[P + 3], r[P + 9]
+    w, b, eps, room, w_out = (
+        places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2] * r[P + 3], r[P + 8], r[P + 9],
+    )  # fmt: skip
     size, outputs = g[KH] * g[KW] * g[C], g[N]
     key = signs_key(given, r[P + 4], r[P + 5], r[P + 7])
     old_b, new_b = ints(b, outputs), ints(r[P + 10], outputs)
-    for first in range(0, outputs, ROWS):
-        move(key, first, min(ROWS, outputs - first), size, eps, r[P + 6], w + first * size, old_b,
-             r[P + 8], w_out + first * size, new_b)  # fmt: skip
+    for start in range(0, outputs, ROWS):
+        rows = min(ROWS, outputs - start)
+        draw_signs(key, start, rows, size // 32 + 1, room)
+        move(room, rows, size, eps, w + start * size, w_out + start * size)
+        move_biases(room, start, rows, size, eps, r[P + 6], old_b, new_b)
 
 
 def pack_perturbed(row, first, count, places):
@@ -92,14 +105,21 @@ def pack_perturbed(row, first, count, places):
     r, g = whole(row), sizes(row)
     given = longs(places[GIVEN], GIVEN_COUNT)
     w, b, zero, eps = places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2], r[P + 3] * r[P + 4]
-    size, outputs, columns = g[KH] * g[KW] * g[C], g[N], packed_columns(g)
+    size, outputs, columns, limit = g[KH] * g[KW] * g[C], g[N], packed_columns(g), r[P + 7]
     key = signs_key(given, r[P + 5], r[P + 6], r[P + 8])
-    drawn, packed, bias = r[P + 9], codes(r[P + 10], 2**60), ints(r[P + 11], outputs)
-    rows = drawn + 4 * LANES * (size // 32 + 2)
-    for first in range(0, outputs, LANES):
-        move(key, first, min(LANES, outputs - first), size, eps, r[P + 7], w + first * size,
-             ints(b, outputs), drawn, rows, bias)  # fmt: skip
-        pack_rows(rows, first, g, columns, zero, bias, packed, bias)
+    drawn, packed, line = r[P + 9], r[P + 10], size // 32 + 1
+    old_b, bias, moved = ints(b, outputs), ints(r[P + 11], outputs), drawn + 4 * (LANES * line + 64)
+    at_once = lines_of(g)[0] == 1 and abs(eps) <= WEIGHT_MAX
+    for start in range(0, outputs, LANES):
+        rows = min(LANES, outputs - start)
+        draw_signs(key, start, rows, line, drawn)
+        move_biases(drawn, start, rows, size, eps, limit, old_b, bias)
+        at = w + start * size
+        if at_once:
+            pack_moved_rows(at, drawn, 4 * line, eps, start, g, columns, zero, packed, bias)
+        else:
+            move(drawn, rows, size, eps, at, moved)
+            pack_rows(moved, start, g, columns, zero, bias, packed, bias)
 
 
 @part
@@ -151,44 +171,77 @@ def add_signs(own, drawn, slope, adds):
 
 
 @part
-def draw_rows(seed, number, queries, tensor, start, rows, size, room):
-    """Draw signs of the first query and octets of outputs that follow each other.
-
-    Returns the address of the first octet; room is as in `step_output`.
-    """
-    line, together = size // 32 + 1, max(SIGNED // size, 1)
-    key, drawn = stream_key(seed, number * queries, tensor, PERTURB), room + 4 * (size + OCTETS)
-    fill_words(key[0], key[1], start * line, words(drawn, (rows * line + 15) // 16 * 16))
-    key = stream_key(seed, number, tensor, ROUND)
-    return draw_octets(key, start * size, rows * size, drawn + 4 * (together * line + 32))
+def stepped_together(size, outputs):
+    """How many outputs step along signs at a time: what they draw stays in the cache."""
+    return min(max(SIGNED // max(size, 1), 1), outputs)
 
 
 @part
-def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, master, moved,
-                size, outputs, room):  # fmt: skip
-    """Step the weights of output n, number j of those drawn, along the signs of every query.
+def step_rows(slopes, seed, number, tensor, start, scales_w, scales_b, places, w, master, moved,
+              size, outputs, old_b, new_b, limit, room):  # fmt: skip
+    """Step outputs from start on along the signs of every query, one for every scale.
 
-    room holds the sums of an output, and behind them what `draw_rows` has drawn; see
-    `edgetrain.arithmetic.rooms.learning_signs`; moved is from `momentum`. Returns the sum of the
-    bias, and how many weights saturated.
+    Args:
+        slopes: int32 or int64, from `slope_of`, or as a journal holds them.
+        seed: of the run.
+        number: of the step.
+        tensor: number of the weights.
+        start: first output.
+        scales_w: int32, multipliers of their weights.
+        scales_b: int32, multipliers of their biases.
+        places: of the old and the new block.
+        w: the place of the layer's weights in them.
+        master: that of their int16 masters, -1 without.
+        moved: from `momentum`.
+        size: weights of an output.
+        outputs: of the layer.
+        old_b: int32, biases of the layer.
+        new_b: int32, room for new ones.
+        limit: largest bias.
+        room: for sums of an output, octets and signs: `edgetrain.arithmetic.rooms.learning_signs`.
+
+    Returns:
+        How many weights saturated.
     """
-    queries, line, at = len(slopes), size // 32 + 1, n * size
-    signs = room + 4 * (size + OCTETS) + 4 * j * line
-    own, slope = octets + j * size, I64(slopes[0])
-    if queries == 1 and master < 0 and moved[0] < 0 and abs(slope) * scale < MOST_STEP:
-        old, new = places[OLD] + w + at, places[NEW] + w + at
-        left = size if old == new else outputs * size - at
-        step_signed_row(signs, own, slope, scale, old, new, size, left)
-        return I32(I32(slope) * sign(words(signs, line)[line - 1], size % 32)), I64(0)
-    acc = ints(room, size + 1)
-    for q in range(queries):
-        if q:
-            key = stream_key(seed, number * queries + q, tensor, PERTURB)
-            fill_words(key[0], key[1], n * line, words(signs, line))
-        add_signs(acc, words(signs, line), I32(slopes[q]), q)
-    total = acc[size]
-    acc_at, taken = follow(room, I32(0), moved, places, at, size)
-    return total, step_row(acc_at, taken, scale, own, places, w, master, at, size, outputs)
+    rows, queries, line, saturated = len(scales_w), len(slopes), size // 32 + 1, I64(0)
+    drawn = room + 4 * (size + OCTETS)
+    key, tail = stream_key(seed, number, tensor, ROUND), 4 * (rows * line + 64)
+    octets = draw_octets(key, start * size, rows * size, drawn + tail)
+    draw_signs(stream_key(seed, number * queries, tensor, PERTURB), start, rows, line, drawn)
+    is_plain, slope = queries == 1 and master < 0 and moved[0] < 0, I64(slopes[0])
+    for j in range(rows):
+        n, scale, signs, own = start + j, I64(scales_w[j]), drawn + 4 * j * line, octets + j * size
+        if is_plain and abs(slope) * scale < MOST_STEP:
+            old, new = places[OLD] + w + n * size, places[NEW] + w + n * size
+            left = size if old == new else (outputs - n) * size
+            step_signed_row(signs, own, slope, scale, old, new, size, left)
+            total, cut = I32(I32(slope) * sign(words(signs, line)[line - 1], size % 32)), I64(0)
+        else:
+            acc = ints(room, size + 1)
+            for q in range(queries):
+                if q:
+                    key = stream_key(seed, number * queries + q, tensor, PERTURB)
+                    fill_words(key[0], key[1], n * line, words(signs, line))
+                add_signs(acc, words(signs, line), I32(slopes[q]), q)
+            total = acc[size]
+            own_acc, taken = follow(room, I32(0), moved, places, n * size, size)
+            cut = step_row(own_acc, taken, scale, own, places, w, master, n * size, size, outputs)
+        saturated += cut
+        new_b[n] = step_bias(old_b[n], total, I64(scales_b[j]), limit)
+    return saturated
+
+
+@part
+def multipliers(rates, start, exponent, divisor, rate, fraction, scales):
+    """Compute `edgetrain.state.rate_multiplier` for outputs from start on; many share theirs."""
+    outputs = len(rates) // 2
+    for j in range(len(scales)):
+        n = start + j
+        base, shift = rates[n], rates[outputs + n]
+        if j and base == rates[n - 1] and shift == rates[outputs + n - 1]:
+            scales[j] = scales[j - 1]
+        else:
+            scales[j] = I32(rate_multiplier(base, shift, exponent, divisor, rate, fraction))
 
 
 def learn_signs(row, first, count, places):
@@ -203,24 +256,18 @@ def learn_signs(row, first, count, places):
     rates_w, rates_b = ints(r[P + 7], 2 * outputs), ints(r[P + 8], 2 * outputs)
     exponent = -SIGN_BITS if uses_sign else -LOGIT_BITS
     divisor = I64(1) if uses_sign else batch
-    together = max(SIGNED // size, 1)
-    slopes = np.empty(queries, np.int64)
+    slopes = longs(scratch(), queries)
     for q in range(queries):
         slopes[q] = slope_of(longs(differences + 8 * q * capacity, batch), batch, uses_sign)
-    seed, number = given[SEED], given[NUMBER]
     moved = momentum(places, r[P + 12], r[P + 13], r[P + 14], exponent)
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    together = stepped_together(size, outputs)
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
-        octets = draw_rows(seed, number, queries, tensor, start, rows, size, room)
-        for j in range(rows):
-            n = start + j
-            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, divisor,
-                                    given[RATE], UPDATE_SHIFT)  # fmt: skip
-            total, saturated = step_output(slopes, seed, number, tensor, scale, n, j, octets,
-                                           places, w, master, moved, size, outputs,
-                                           room)  # fmt: skip
-            given[SATURATED] += saturated
-            scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
-                                    given[RATE], BIAS_SHIFT)  # fmt: skip
-            new_b[n] = step_bias(old_b[n], total, scale, limit)
+        scales_w, scales_b = ints(room, rows), ints(room + 4 * together, rows)
+        multipliers(rates_w, start, exponent, divisor, given[RATE], UPDATE_SHIFT, scales_w)
+        multipliers(rates_b, start, exponent, divisor, given[RATE], BIAS_SHIFT, scales_b)
+        given[SATURATED] += step_rows(
+            slopes, given[SEED], given[NUMBER], tensor, start, scales_w, scales_b, places, w,
+            master, moved, size, outputs, old_b, new_b, limit, room + 8 * together,
+        )  # fmt: skip

@@ -117,7 +117,7 @@ def learning(sizes: Sizes) -> int:
 
 def signs(sizes: Sizes) -> int:
     """int8: words of signs of the outputs that are perturbed at a time."""
-    return 4 * ROWS * (sizes[6] * sizes[7] * sizes[2] // 32 + 2)
+    return 4 * (ROWS * (sizes[6] * sizes[7] * sizes[2] // 32 + 1) + SLACK)
 
 
 def perturbed(sizes: Sizes) -> int:
@@ -126,10 +126,11 @@ def perturbed(sizes: Sizes) -> int:
 
 
 def learning_signs(sizes: Sizes) -> int:
-    """int8: gradient of an output; words of signs and octets of outputs that learn at a time."""
-    size = sizes[6] * sizes[7] * sizes[2]
-    together = max(SIGNED // max(size, 1), 1)
-    return 4 * (size + 2 * SLACK) + 4 * together * (size // 32 + 1) + together * size + 2 * SLACK
+    """int8: rates, signs and octets of outputs that learn at a time, and the gradient of one."""
+    size, outputs = sizes[6] * sizes[7] * sizes[2], sizes[5]
+    together = min(max(SIGNED // max(size, 1), 1), outputs)
+    drawn = 4 * (together * (size // 32 + 1) + SLACK) + together * size + 3 * SLACK
+    return 8 * together + 4 * (size + SLACK) + drawn
 
 
 def turned_errors(sizes: Sizes) -> int:
