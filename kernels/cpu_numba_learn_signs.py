@@ -143,21 +143,27 @@ def fine_step(product):
 
 
 @part
-def step_signed_row(signs, octets, slope, scale, old, new, size, left):
-    """Step the weights of an output along the signs of one query, where no step saturates.
+def step_signed_rows(signs, octets, slope, scales, old, new, size, free):
+    """Step the weights of outputs along the signs of one query, where no step saturates.
 
-    left says how many weights there are from this output's first on.
+    free says how many new weights may be written before they are due, from the first one on.
     """
-    plus, plus_most = fine_step(slope * scale)
-    minus, minus_most = fine_step(-slope * scale)
-    aside = scratch()
-    for k in range(0, size, OCTETS):
-        is_whole = k + OCTETS <= left
-        target = new + k if is_whole else aside
-        step_along_signs(signs + k // 8, octets + k, plus, plus_most, minus, minus_most, old + k,
-                         target)  # fmt: skip
-        if not is_whole:
-            copy(new + k, target, size - k)
+    line, aside, end = size // 32 + 1, scratch(), 0
+    while end < len(scales):
+        first, scale = end, scales[end]
+        while end < len(scales) and scales[end] == scale:
+            end += 1
+        plus, plus_most = fine_step(slope * scale)
+        minus, minus_most = fine_step(-slope * scale)
+        for j in range(first, end):
+            for k in range(0, size, OCTETS):
+                at = j * size + k
+                is_whole = k + OCTETS <= size or at + OCTETS <= free
+                target = new + at if is_whole else aside
+                step_along_signs(signs + 4 * j * line + k // 8, octets + at, plus, plus_most,
+                                 minus, minus_most, old + at, target)  # fmt: skip
+                if not is_whole:
+                    copy(new + at, target, size - k)
 
 
 @part
@@ -203,45 +209,58 @@ def step_rows(slopes, seed, number, tensor, start, scales_w, scales_b, places, w
     Returns:
         How many weights saturated.
     """
-    rows, queries, line, saturated = len(scales_w), len(slopes), size // 32 + 1, I64(0)
-    drawn = room + 4 * (size + OCTETS)
-    key, tail = stream_key(seed, number, tensor, ROUND), 4 * (rows * line + 64)
-    octets = draw_octets(key, start * size, rows * size, drawn + tail)
+    rows, queries, line, at, saturated = (
+        len(scales_w), len(slopes), size // 32 + 1, start * size, I64(0),
+    )  # fmt: skip
+    totals, acc = ints(room, rows), ints(room + 4 * rows, size + 1)
+    drawn = room + 4 * (rows + size + OCTETS)
+    key = stream_key(seed, number, tensor, ROUND)
+    octets = draw_octets(key, at, rows * size, drawn + 4 * (rows * line + 64))
     draw_signs(stream_key(seed, number * queries, tensor, PERTURB), start, rows, line, drawn)
     is_plain, slope = queries == 1 and master < 0 and moved[0] < 0, I64(slopes[0])
-    for j in range(rows):
-        n, scale, signs, own = start + j, I64(scales_w[j]), drawn + 4 * j * line, octets + j * size
-        if is_plain and abs(slope) * scale < MOST_STEP:
-            old, new = places[OLD] + w + n * size, places[NEW] + w + n * size
-            left = size if old == new else (outputs - n) * size
-            step_signed_row(signs, own, slope, scale, old, new, size, left)
-            total, cut = I32(I32(slope) * sign(words(signs, line)[line - 1], size % 32)), I64(0)
-        else:
-            acc = ints(room, size + 1)
+    if is_plain and abs(slope) * largest(scales_w) < MOST_STEP:
+        old, new = places[OLD] + w + at, places[NEW] + w + at
+        free = outputs * size - at if old != new else I64(0)
+        step_signed_rows(drawn, octets, slope, scales_w, old, new, size, free)
+        last = words(drawn + 4 * (line - 1), rows * line)
+        for j in range(rows):
+            totals[j] = I32(I32(slope) * sign(last[j * line], size % 32))
+    else:
+        for j in range(rows):
+            n, signs = start + j, words(drawn + 4 * j * line, line)
             for q in range(queries):
                 if q:
                     key = stream_key(seed, number * queries + q, tensor, PERTURB)
-                    fill_words(key[0], key[1], n * line, words(signs, line))
-                add_signs(acc, words(signs, line), I32(slopes[q]), q)
-            total = acc[size]
-            own_acc, taken = follow(room, I32(0), moved, places, n * size, size)
-            cut = step_row(own_acc, taken, scale, own, places, w, master, n * size, size, outputs)
-        saturated += cut
-        new_b[n] = step_bias(old_b[n], total, I64(scales_b[j]), limit)
+                    fill_words(key[0], key[1], n * line, signs)
+                add_signs(acc, signs, I32(slopes[q]), q)
+            totals[j] = acc[size]
+            own, taken = follow(acc.ctypes.data, I32(0), moved, places, n * size, size)
+            saturated += step_row(own, taken, I64(scales_w[j]), octets + j * size, places, w,
+                                  master, n * size, size, outputs)  # fmt: skip
+    own_b, more_b = old_b[start : start + rows], new_b[start : start + rows]
+    for j in range(rows):
+        more_b[j] = step_bias(own_b[j], totals[j], I64(scales_b[j]), limit)
     return saturated
 
 
 @part
-def multipliers(rates, start, exponent, divisor, rate, fraction, scales):
-    """Compute `edgetrain.state.rate_multiplier` for outputs from start on; many share theirs."""
-    outputs = len(rates) // 2
+def largest(scales):
+    """Return the largest of numbers that are not negative."""
+    found = I32(0)
     for j in range(len(scales)):
-        n = start + j
-        base, shift = rates[n], rates[outputs + n]
-        if j and base == rates[n - 1] and shift == rates[outputs + n - 1]:
-            scales[j] = scales[j - 1]
-        else:
-            scales[j] = I32(rate_multiplier(base, shift, exponent, divisor, rate, fraction))
+        found = max(found, scales[j])
+    return I64(found)
+
+
+@part
+def multipliers(bases, shifts, exponent, divisor, rate, fraction, scales):
+    """Compute `edgetrain.state.rate_multiplier` for outputs, many of which share theirs."""
+    base, shift, found = I32(0), I32(0), I32(0)  # a base of 0 gives 0
+    for j in range(len(scales)):
+        if bases[j] != base or shifts[j] != shift:
+            base, shift = bases[j], shifts[j]
+            found = I32(rate_multiplier(base, shift, exponent, divisor, rate, fraction))
+        scales[j] = found
 
 
 def learn_signs(row, first, count, places):
@@ -253,7 +272,6 @@ def learn_signs(row, first, count, places):
         r[P + 11],
     )  # fmt: skip
     size, outputs, batch = g[KH] * g[KW] * g[C], g[N], given[BATCH]
-    rates_w, rates_b = ints(r[P + 7], 2 * outputs), ints(r[P + 8], 2 * outputs)
     exponent = -SIGN_BITS if uses_sign else -LOGIT_BITS
     divisor = I64(1) if uses_sign else batch
     slopes = longs(scratch(), queries)
@@ -264,10 +282,12 @@ def learn_signs(row, first, count, places):
     together = stepped_together(size, outputs)
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
-        scales_w, scales_b = ints(room, rows), ints(room + 4 * together, rows)
-        multipliers(rates_w, start, exponent, divisor, given[RATE], UPDATE_SHIFT, scales_w)
-        multipliers(rates_b, start, exponent, divisor, given[RATE], BIAS_SHIFT, scales_b)
+        scales = ints(room, rows), ints(room + 4 * together, rows)
+        for rates, fraction, own in zip((r[P + 7], r[P + 8]), (UPDATE_SHIFT, BIAS_SHIFT), scales):
+            at = rates + 4 * start
+            multipliers(ints(at, rows), ints(at + 4 * outputs, rows), exponent, divisor,
+                        given[RATE], fraction, own)  # fmt: skip
         given[SATURATED] += step_rows(
-            slopes, given[SEED], given[NUMBER], tensor, start, scales_w, scales_b, places, w,
-            master, moved, size, outputs, old_b, new_b, limit, room + 8 * together,
+            slopes, given[SEED], given[NUMBER], tensor, start, *scales, places, w, master, moved,
+            size, outputs, old_b, new_b, limit, room + 8 * together,
         )  # fmt: skip

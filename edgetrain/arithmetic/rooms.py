@@ -130,7 +130,7 @@ def learning_signs(sizes: Sizes) -> int:
     size, outputs = sizes[6] * sizes[7] * sizes[2], sizes[5]
     together = min(max(SIGNED // max(size, 1), 1), outputs)
     drawn = 4 * (together * (size // 32 + 1) + SLACK) + together * size + 3 * SLACK
-    return 8 * together + 4 * (size + SLACK) + drawn
+    return 4 * (3 * together + size + SLACK) + drawn
 
 
 def turned_errors(sizes: Sizes) -> int:
