@@ -4,9 +4,9 @@
 An output has a word of signs for every 32 weights, and its bias the sign behind them.
 """
 
+from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.randomness import PERTURB, ROUND
-from edgetrain.arithmetic.rooms import ROWS, SIGNED
 from edgetrain.arithmetic.rounding import WEIGHT_MAX
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.cpu_numba_elements import I32, I64, fill_words, sign, stream_key
@@ -43,6 +43,7 @@ from edgetrain.kernels.cpu_numba_octets import OCTETS, perturb_octets, step_alon
 from edgetrain.kernels.cpu_numba_pack import lines_of, pack_moved_rows, pack_rows, packed_columns
 
 P = FIRST
+drawn_together, stepped_together = part(rooms.drawn_together), part(rooms.stepped_together)
 BIAS_INPUT, SIGN_BITS, LOGIT_BITS, DIFFERENCE_MAX = 64, 10, 10, 2**24
 
 
@@ -74,13 +75,13 @@ def move(drawn, count, size, eps, old_w, new_w):
 
 
 @part
-def move_biases(drawn, first, count, size, eps, limit, old_b, new_b):
-    """Move biases of outputs that follow each other along their signs."""
+def move_biases(drawn, size, eps, limit, old_b, new_b):
+    """Move biases of outputs along their signs."""
     line = size // 32 + 1
-    bits = words(drawn, count * line)
-    for j in range(count):
-        step = eps * BIAS_INPUT * I64(sign(bits[j * line + line - 1], size % 32))
-        new_b[first + j] = I32(min(max(I64(old_b[first + j]) + step, -limit), limit))
+    bits = words(drawn + 4 * (line - 1), len(old_b) * line)
+    for j in range(len(old_b)):
+        step = eps * BIAS_INPUT * I64(sign(bits[j * line], size % 32))
+        new_b[j] = I32(min(max(I64(old_b[j]) + step, -limit), limit))
 
 
 def perturb(row, first, count, places):
@@ -91,13 +92,16 @@ def perturb(row, first, count, places):
         places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2] * r[P + 3], r[P + 8], r[P + 9],
     )  # fmt: skip
     size, outputs = g[KH] * g[KW] * g[C], g[N]
-    key = signs_key(given, r[P + 4], r[P + 5], r[P + 7])
-    old_b, new_b = ints(b, outputs), ints(r[P + 10], outputs)
-    for start in range(0, outputs, ROWS):
-        rows = min(ROWS, outputs - start)
+    key, together = (
+        signs_key(given, r[P + 4], r[P + 5], r[P + 7]),
+        drawn_together(size, outputs),
+    )
+    for start in range(0, outputs, together):
+        rows = min(together, outputs - start)
         draw_signs(key, start, rows, size // 32 + 1, room)
         move(room, rows, size, eps, w + start * size, w_out + start * size)
-        move_biases(room, start, rows, size, eps, r[P + 6], old_b, new_b)
+        move_biases(room, size, eps, r[P + 6], ints(b + 4 * start, rows),
+                    ints(r[P + 10] + 4 * start, rows))  # fmt: skip
 
 
 def pack_perturbed(row, first, count, places):
@@ -107,19 +111,21 @@ def pack_perturbed(row, first, count, places):
     w, b, zero, eps = places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2], r[P + 3] * r[P + 4]
     size, outputs, columns, limit = g[KH] * g[KW] * g[C], g[N], packed_columns(g), r[P + 7]
     key = signs_key(given, r[P + 5], r[P + 6], r[P + 8])
-    drawn, packed, line = r[P + 9], r[P + 10], size // 32 + 1
-    old_b, bias, moved = ints(b, outputs), ints(r[P + 11], outputs), drawn + 4 * (LANES * line + 64)
+    drawn, packed, bias, line = r[P + 9], r[P + 10], ints(r[P + 11], outputs), size // 32 + 1
+    together = drawn_together(size, outputs)
+    moved = drawn + 4 * (together * line + 64)
     at_once = lines_of(g)[0] == 1 and abs(eps) <= WEIGHT_MAX
-    for start in range(0, outputs, LANES):
-        rows = min(LANES, outputs - start)
+    for start in range(0, outputs, together):
+        rows = min(together, outputs - start)
         draw_signs(key, start, rows, line, drawn)
-        move_biases(drawn, start, rows, size, eps, limit, old_b, bias)
-        at = w + start * size
-        if at_once:
-            pack_moved_rows(at, drawn, 4 * line, eps, start, g, columns, zero, packed, bias)
-        else:
-            move(drawn, rows, size, eps, at, moved)
-            pack_rows(moved, start, g, columns, zero, bias, packed, bias)
+        move_biases(drawn, size, eps, limit, ints(b + 4 * start, rows), bias[start : start + rows])
+        for own in range(start, start + rows, LANES):
+            at, signs = w + own * size, drawn + 4 * (own - start) * line
+            if at_once:
+                pack_moved_rows(at, signs, 4 * line, eps, own, g, columns, zero, packed, bias)
+            else:
+                move(signs, min(LANES, outputs - own), size, eps, at, moved)
+                pack_rows(moved, own, g, columns, zero, bias, packed, bias)
 
 
 @part
@@ -174,12 +180,6 @@ def add_signs(own, drawn, slope, adds):
         for k in range(target.size):
             before = target[k] if adds else I32(0)
             target[k] = I32(before + I32(slope * sign(bits, k)))
-
-
-@part
-def stepped_together(size, outputs):
-    """How many outputs step along signs at a time: what they draw stays in the cache."""
-    return min(max(SIGNED // max(size, 1), 1), outputs)
 
 
 @part
@@ -283,7 +283,9 @@ def learn_signs(row, first, count, places):
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
         scales = ints(room, rows), ints(room + 4 * together, rows)
-        for rates, fraction, own in zip((r[P + 7], r[P + 8]), (UPDATE_SHIFT, BIAS_SHIFT), scales):
+        for rates, fraction, own in zip(  # noqa: B905
+            (r[P + 7], r[P + 8]), (UPDATE_SHIFT, BIAS_SHIFT), scales
+        ):
             at = rates + 4 * start
             multipliers(ints(at, rows), ints(at + 4 * outputs, rows), exponent, divisor,
                         given[RATE], fraction, own)  # fmt: skip
