@@ -110,7 +110,7 @@ class Trainer:
 
     def _write(self, model: Model, state: State, batch: int, write: Write) -> Program:
         whole = not is_convolutional(model.graph)
-        builder = Builder()
+        builder = Builder(whole)
         area = self._ops.machine.AREA
         net = Network(builder, model, self._layout, batch if whole else 1, area)
         learning = Learning(net, self._settings, self._constant, batch, whole)
