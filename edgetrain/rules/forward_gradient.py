@@ -91,7 +91,7 @@ class ForwardGradient:
         if not 1 <= self.queries <= 64:
             raise RuleError(f"queries must be in [1, 64], got {self.queries}")
 
-    @property
+    @cached_property
     def uses_sign(self) -> bool:
         """Whether only the sign of a difference counts."""
         return (self.estimate or DEFAULT_ESTIMATE[self.space]) == "sign"
@@ -161,11 +161,10 @@ class ForwardGradient:
             perturbed.write(learning, self.space, nodes, self.queries, self.uses_sign, exact)
 
         model, state, metrics = training.step(model, state, settings, x, y, ops, seed, self, write)
-        if self.space == "weight" and self.head == "same":
-            metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
         if self.space == "weight":
-            sums = [metrics[f"slope_{query}"] for query in range(self.queries)]
-            metrics = {**metrics, **self._slopes(sums)}
+            loss, saturated, *sums = metrics.values()
+            loss = loss if self.head == "exact" else loss // (2 * self.queries)
+            metrics = {"loss": loss, "saturated": saturated, **self._slopes(sums)}
         return model, state, metrics
 
     @cached_property
