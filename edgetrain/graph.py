@@ -111,7 +111,7 @@ class Graph:
         """The last node."""
         return self.nodes[-1]
 
-    @property
+    @cached_property
     def output_size(self) -> int:
         """Number of outputs for one sample."""
         return math.prod(self.shapes[self.output.name])

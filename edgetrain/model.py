@@ -106,7 +106,9 @@ class Model:
         within `Scheme.bias_limits`.
         """
         new = object.__new__(Model)
-        new.__dict__.update(self.__dict__, params=params)
+        values = new.__dict__
+        values.update(self.__dict__)
+        values["params"] = params
         return new
 
     def quantize_input(self, x: Float) -> Int8:

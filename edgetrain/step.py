@@ -22,6 +22,7 @@ WATCH_STEPS = 32
 """How many steps an error's peak is watched before its exponent is lowered."""
 ERROR_BITS = 7
 MERGE_BITS = 15
+INT8 = np.dtype(np.int8)
 ONE = (2**30, 1)
 """The factor 1 as multiplier and shift."""
 
@@ -158,7 +159,7 @@ class Step:
 def check_batch(model: Model, settings: Settings, x: Int8) -> None:
     """Raise RuleError unless x holds int8 samples of the model, at most `settings.batch`."""
     shape = model.graph.input_shape
-    if x.dtype != np.int8 or x.shape[1:] != shape:
+    if x.dtype != INT8 or x.shape[1:] != shape:
         raise RuleError(f"x must be int8 (batch, {shape}), got {x.dtype} {x.shape}")
     if not 1 <= len(x) <= settings.batch:
         raise RuleError(

@@ -76,17 +76,29 @@ def add_codes(a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift
 
 
 @part
+def spread_bits(x):
+    """What `mix32` does between its first shift and its last."""
+    x = U32(x * U32(0x7FEB352D))
+    return U32(U32(x ^ U32(x >> U32(15))) * U32(0x846CA68B))
+
+
+@part
 def mix32(x):
     """One word of `edgetrain.fixed.mix32`."""
-    x = U32(U32(x ^ U32(x >> U32(16))) * U32(0x7FEB352D))
-    x = U32(U32(x ^ U32(x >> U32(15))) * U32(0x846CA68B))
+    x = spread_bits(U32(x ^ U32(x >> U32(16))))
     return U32(x ^ U32(x >> U32(16)))
 
 
 @part
 def word(k0, k1, counter):
-    """One word of a stream."""
-    return mix32(U32(mix32(U32(U32(counter) + k0)) ^ k1))
+    """One word of a stream: ``mix32(mix32(counter + k0) ^ k1)``.
+
+    The shift by 16 that ends the first round and the one that starts the second cancel.
+    """
+    x = U32(U32(counter) + k0)
+    x = U32(spread_bits(U32(x ^ U32(x >> U32(16)))) ^ U32(k1 ^ U32(k1 >> U32(16))))
+    x = spread_bits(x)
+    return U32(x ^ U32(x >> U32(16)))
 
 
 @part
@@ -101,8 +113,9 @@ def stream_key(seed, step, tensor, purpose):
 @part
 def fill_words(k0, k1, first, out):
     """Fill out with the words first, first + 1, ... of a stream."""
+    start = U32(U32(first) + k0)
     for i in range(out.size):
-        out[i] = word(k0, k1, U32(first + I64(i)))
+        out[i] = word(start, k1, U32(i))
 
 
 @part

@@ -43,7 +43,8 @@ from edgetrain.kernels.cpu_numba_gemm import (
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import codes, copy, ints, scratch, shorts
 from edgetrain.kernels.cpu_numba_tile import make_tile
-from edgetrain.kernels.cpu_numba_vectors import join_vector, turn_ints
+from edgetrain.kernels.cpu_numba_turn import turn_ints
+from edgetrain.kernels.cpu_numba_vectors import join_vector
 
 ERROR_TYPE = np.int16 if LOWERING == "pair8" else np.int8
 """Type of errors that the micro-kernel reads as a."""

@@ -45,7 +45,7 @@ from edgetrain.kernels.cpu_numba_memory import (
     words,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_octets import OCTETS, step_octets
-from edgetrain.kernels.cpu_numba_vectors import turn_ints
+from edgetrain.kernels.cpu_numba_turn import turn_ints
 
 BATCH, SEED, NUMBER, RATE, LOSS, SATURATED = range(6)
 P = FIRST

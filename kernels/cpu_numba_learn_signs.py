@@ -4,11 +4,10 @@
 An output has a word of signs for every 32 weights, and its bias the sign behind them.
 """
 
-import numpy as np
-
+from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.instructions import FIRST
 from edgetrain.arithmetic.randomness import PERTURB, ROUND
-from edgetrain.arithmetic.rooms import ROWS, SIGNED
+from edgetrain.arithmetic.rounding import WEIGHT_MAX
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.cpu_numba_elements import I32, I64, fill_words, sign, stream_key
 from edgetrain.kernels.cpu_numba_gemm import KH, KW, LANES, C, N
@@ -32,7 +31,6 @@ from edgetrain.kernels.cpu_numba_memory import (
     GIVEN_COUNT,
     NEW,
     OLD,
-    codes,
     copy,
     ints,
     longs,
@@ -42,9 +40,10 @@ from edgetrain.kernels.cpu_numba_memory import (
     words,
 )  # fmt: skip
 from edgetrain.kernels.cpu_numba_octets import OCTETS, perturb_octets, step_along_signs
-from edgetrain.kernels.cpu_numba_pack import pack_rows, packed_columns
+from edgetrain.kernels.cpu_numba_pack import lines_of, pack_moved_rows, pack_rows, packed_columns
 
 P = FIRST
+drawn_together, stepped_together = part(rooms.drawn_together), part(rooms.stepped_together)
 BIAS_INPUT, SIGN_BITS, LOGIT_BITS, DIFFERENCE_MAX = 64, 10, 10, 2**24
 
 
@@ -55,36 +54,54 @@ def signs_key(given, query, queries, tensor):
 
 
 @part
-def move(key, first, count, size, eps, limit, old_w, old_b, drawn, new_w, new_b):
-    """Move weights and biases of outputs that follow each other along their signs.
+def draw_signs(key, first, count, line, room):
+    """Draw the words of signs of outputs that follow each other, line of them an output."""
+    fill_words(key[0], key[1], first * line, words(room, (count * line + 63) // 64 * 64))
 
-    drawn is room for their words. Up to a vector is read behind the old and the new weights.
+
+@part
+def move(drawn, count, size, eps, old_w, new_w):
+    """Move weights of outputs that follow each other along their signs.
+
+    Up to a vector is read behind the old weights, and written behind the new ones.
     """
-    line = size // 32 + 1
-    fill_words(key[0], key[1], first * line, words(drawn, (count * line + 15) // 16 * 16))
     most = min(max(eps, I64(-127)), I64(127))
     more = min(max(eps - most, I64(-127)), I64(127))
     for j in range(count):
-        own = drawn + 4 * j * line
+        own = drawn + 4 * j * (size // 32 + 1)
         for k in range(0, size, OCTETS):
             at = j * size + k
             perturb_octets(own + k // 8, most, more, old_w + at, new_w + at)
-        bits = words(own, line)[line - 1]
-        moved = I64(old_b[first + j]) + eps * BIAS_INPUT * I64(sign(bits, size % 32))
-        new_b[first + j] = I32(min(max(moved, -limit), limit))
+
+
+@part
+def move_biases(drawn, size, eps, limit, old_b, new_b):
+    """Move biases of outputs along their signs."""
+    line = size // 32 + 1
+    bits = words(drawn + 4 * (line - 1), len(old_b) * line)
+    for j in range(len(old_b)):
+        step = eps * BIAS_INPUT * I64(sign(bits[j * line], size % 32))
+        new_b[j] = I32(min(max(I64(old_b[j]) + step, -limit), limit))
 
 
 def perturb(row, first, count, places):
     """Move weights and biases along their signs: `edgetrain.rules.weight_space.outputs`."""
     r, g = whole(row), sizes(row)
     given = longs(places[GIVEN], GIVEN_COUNT)
-    w, b, eps, w_out = places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2] * r[P + 3], r[P + 9]
+    w, b, eps, room, w_out = (
+        places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2] * r[P + 3], r[P + 8], r[P + 9],
+    )  # fmt: skip
     size, outputs = g[KH] * g[KW] * g[C], g[N]
-    key = signs_key(given, r[P + 4], r[P + 5], r[P + 7])
-    old_b, new_b = ints(b, outputs), ints(r[P + 10], outputs)
-    for first in range(0, outputs, ROWS):
-        move(key, first, min(ROWS, outputs - first), size, eps, r[P + 6], w + first * size, old_b,
-             r[P + 8], w_out + first * size, new_b)  # fmt: skip
+    key, together = (
+        signs_key(given, r[P + 4], r[P + 5], r[P + 7]),
+        drawn_together(size, outputs),
+    )
+    for start in range(0, outputs, together):
+        rows = min(together, outputs - start)
+        draw_signs(key, start, rows, size // 32 + 1, room)
+        move(room, rows, size, eps, w + start * size, w_out + start * size)
+        move_biases(room, size, eps, r[P + 6], ints(b + 4 * start, rows),
+                    ints(r[P + 10] + 4 * start, rows))  # fmt: skip
 
 
 def pack_perturbed(row, first, count, places):
@@ -92,14 +109,23 @@ def pack_perturbed(row, first, count, places):
     r, g = whole(row), sizes(row)
     given = longs(places[GIVEN], GIVEN_COUNT)
     w, b, zero, eps = places[OLD] + r[P], places[OLD] + r[P + 1], r[P + 2], r[P + 3] * r[P + 4]
-    size, outputs, columns = g[KH] * g[KW] * g[C], g[N], packed_columns(g)
+    size, outputs, columns, limit = g[KH] * g[KW] * g[C], g[N], packed_columns(g), r[P + 7]
     key = signs_key(given, r[P + 5], r[P + 6], r[P + 8])
-    drawn, packed, bias = r[P + 9], codes(r[P + 10], 2**60), ints(r[P + 11], outputs)
-    rows = drawn + 4 * LANES * (size // 32 + 2)
-    for first in range(0, outputs, LANES):
-        move(key, first, min(LANES, outputs - first), size, eps, r[P + 7], w + first * size,
-             ints(b, outputs), drawn, rows, bias)  # fmt: skip
-        pack_rows(rows, first, g, columns, zero, bias, packed, bias)
+    drawn, packed, bias, line = r[P + 9], r[P + 10], ints(r[P + 11], outputs), size // 32 + 1
+    together = drawn_together(size, outputs)
+    moved = drawn + 4 * (together * line + 64)
+    at_once = lines_of(g)[0] == 1 and abs(eps) <= WEIGHT_MAX
+    for start in range(0, outputs, together):
+        rows = min(together, outputs - start)
+        draw_signs(key, start, rows, line, drawn)
+        move_biases(drawn, size, eps, limit, ints(b + 4 * start, rows), bias[start : start + rows])
+        for own in range(start, start + rows, LANES):
+            at, signs = w + own * size, drawn + 4 * (own - start) * line
+            if at_once:
+                pack_moved_rows(at, signs, 4 * line, eps, own, g, columns, zero, packed, bias)
+            else:
+                move(signs, min(LANES, outputs - own), size, eps, at, moved)
+                pack_rows(moved, own, g, columns, zero, bias, packed, bias)
 
 
 @part
@@ -123,21 +149,27 @@ def fine_step(product):
 
 
 @part
-def step_signed_row(signs, octets, slope, scale, old, new, size, left):
-    """Step the weights of an output along the signs of one query, where no step saturates.
+def step_signed_rows(signs, octets, slope, scales, old, new, size, free):
+    """Step the weights of outputs along the signs of one query, where no step saturates.
 
-    left says how many weights there are from this output's first on.
+    free says how many new weights may be written before they are due, from the first one on.
     """
-    plus, plus_most = fine_step(slope * scale)
-    minus, minus_most = fine_step(-slope * scale)
-    aside = scratch()
-    for k in range(0, size, OCTETS):
-        is_whole = k + OCTETS <= left
-        target = new + k if is_whole else aside
-        step_along_signs(signs + k // 8, octets + k, plus, plus_most, minus, minus_most, old + k,
-                         target)  # fmt: skip
-        if not is_whole:
-            copy(new + k, target, size - k)
+    line, aside, end = size // 32 + 1, scratch(), 0
+    while end < len(scales):
+        first, scale = end, scales[end]
+        while end < len(scales) and scales[end] == scale:
+            end += 1
+        plus, plus_most = fine_step(slope * scale)
+        minus, minus_most = fine_step(-slope * scale)
+        for j in range(first, end):
+            for k in range(0, size, OCTETS):
+                at = j * size + k
+                is_whole = k + OCTETS <= size or at + OCTETS <= free
+                target = new + at if is_whole else aside
+                step_along_signs(signs + 4 * j * line + k // 8, octets + at, plus, plus_most,
+                                 minus, minus_most, old + at, target)  # fmt: skip
+                if not is_whole:
+                    copy(new + at, target, size - k)
 
 
 @part
@@ -151,44 +183,84 @@ def add_signs(own, drawn, slope, adds):
 
 
 @part
-def draw_rows(seed, number, queries, tensor, start, rows, size, room):
-    """Draw signs of the first query and octets of outputs that follow each other.
+def step_rows(slopes, seed, number, tensor, start, scales_w, scales_b, places, w, master, moved,
+              size, outputs, old_b, new_b, limit, room):  # fmt: skip
+    """Step outputs from start on along the signs of every query, one for every scale.
 
-    Returns the address of the first octet; room is as in `step_output`.
+    Args:
+        slopes: int32 or int64, from `slope_of`, or as a journal holds them.
+        seed: of the run.
+        number: of the step.
+        tensor: number of the weights.
+        start: first output.
+        scales_w: int32, multipliers of their weights.
+        scales_b: int32, multipliers of their biases.
+        places: of the old and the new block.
+        w: the place of the layer's weights in them.
+        master: that of their int16 masters, -1 without.
+        moved: from `momentum`.
+        size: weights of an output.
+        outputs: of the layer.
+        old_b: int32, biases of the layer.
+        new_b: int32, room for new ones.
+        limit: largest bias.
+        room: for sums of an output, octets and signs: `edgetrain.arithmetic.rooms.learning_signs`.
+
+    Returns:
+        How many weights saturated.
     """
-    line, together = size // 32 + 1, max(SIGNED // size, 1)
-    key, drawn = stream_key(seed, number * queries, tensor, PERTURB), room + 4 * (size + OCTETS)
-    fill_words(key[0], key[1], start * line, words(drawn, (rows * line + 15) // 16 * 16))
+    rows, queries, line, at, saturated = (
+        len(scales_w), len(slopes), size // 32 + 1, start * size, I64(0),
+    )  # fmt: skip
+    totals, acc = ints(room, rows), ints(room + 4 * rows, size + 1)
+    drawn = room + 4 * (rows + size + OCTETS)
     key = stream_key(seed, number, tensor, ROUND)
-    return draw_octets(key, start * size, rows * size, drawn + 4 * (together * line + 32))
+    octets = draw_octets(key, at, rows * size, drawn + 4 * (rows * line + 64))
+    draw_signs(stream_key(seed, number * queries, tensor, PERTURB), start, rows, line, drawn)
+    is_plain, slope = queries == 1 and master < 0 and moved[0] < 0, I64(slopes[0])
+    if is_plain and abs(slope) * largest(scales_w) < MOST_STEP:
+        old, new = places[OLD] + w + at, places[NEW] + w + at
+        free = outputs * size - at if old != new else I64(0)
+        step_signed_rows(drawn, octets, slope, scales_w, old, new, size, free)
+        last = words(drawn + 4 * (line - 1), rows * line)
+        for j in range(rows):
+            totals[j] = I32(I32(slope) * sign(last[j * line], size % 32))
+    else:
+        for j in range(rows):
+            n, signs = start + j, words(drawn + 4 * j * line, line)
+            for q in range(queries):
+                if q:
+                    key = stream_key(seed, number * queries + q, tensor, PERTURB)
+                    fill_words(key[0], key[1], n * line, signs)
+                add_signs(acc, signs, I32(slopes[q]), q)
+            totals[j] = acc[size]
+            own, taken = follow(acc.ctypes.data, I32(0), moved, places, n * size, size)
+            saturated += step_row(own, taken, I64(scales_w[j]), octets + j * size, places, w,
+                                  master, n * size, size, outputs)  # fmt: skip
+    own_b, more_b = old_b[start : start + rows], new_b[start : start + rows]
+    for j in range(rows):
+        more_b[j] = step_bias(own_b[j], totals[j], I64(scales_b[j]), limit)
+    return saturated
 
 
 @part
-def step_output(slopes, seed, number, tensor, scale, n, j, octets, places, w, master, moved,
-                size, outputs, room):  # fmt: skip
-    """Step the weights of output n, number j of those drawn, along the signs of every query.
+def largest(scales):
+    """Return the largest of numbers that are not negative."""
+    found = I32(0)
+    for j in range(len(scales)):
+        found = max(found, scales[j])
+    return I64(found)
 
-    room holds the sums of an output, and behind them what `draw_rows` has drawn; see
-    `edgetrain.arithmetic.rooms.learning_signs`; moved is from `momentum`. Returns the sum of the
-    bias, and how many weights saturated.
-    """
-    queries, line, at = len(slopes), size // 32 + 1, n * size
-    signs = room + 4 * (size + OCTETS) + 4 * j * line
-    own, slope = octets + j * size, I64(slopes[0])
-    if queries == 1 and master < 0 and moved[0] < 0 and abs(slope) * scale < MOST_STEP:
-        old, new = places[OLD] + w + at, places[NEW] + w + at
-        left = size if old == new else outputs * size - at
-        step_signed_row(signs, own, slope, scale, old, new, size, left)
-        return I32(I32(slope) * sign(words(signs, line)[line - 1], size % 32)), I64(0)
-    acc = ints(room, size + 1)
-    for q in range(queries):
-        if q:
-            key = stream_key(seed, number * queries + q, tensor, PERTURB)
-            fill_words(key[0], key[1], n * line, words(signs, line))
-        add_signs(acc, words(signs, line), I32(slopes[q]), q)
-    total = acc[size]
-    acc_at, taken = follow(room, I32(0), moved, places, at, size)
-    return total, step_row(acc_at, taken, scale, own, places, w, master, at, size, outputs)
+
+@part
+def multipliers(bases, shifts, exponent, divisor, rate, fraction, scales):
+    """Compute `edgetrain.state.rate_multiplier` for outputs, many of which share theirs."""
+    base, shift, found = I32(0), I32(0), I32(0)  # a base of 0 gives 0
+    for j in range(len(scales)):
+        if bases[j] != base or shifts[j] != shift:
+            base, shift = bases[j], shifts[j]
+            found = I32(rate_multiplier(base, shift, exponent, divisor, rate, fraction))
+        scales[j] = found
 
 
 def learn_signs(row, first, count, places):
@@ -200,27 +272,24 @@ def learn_signs(row, first, count, places):
         r[P + 11],
     )  # fmt: skip
     size, outputs, batch = g[KH] * g[KW] * g[C], g[N], given[BATCH]
-    rates_w, rates_b = ints(r[P + 7], 2 * outputs), ints(r[P + 8], 2 * outputs)
     exponent = -SIGN_BITS if uses_sign else -LOGIT_BITS
     divisor = I64(1) if uses_sign else batch
-    together = max(SIGNED // size, 1)
-    slopes = np.empty(queries, np.int64)
+    slopes = longs(scratch(), queries)
     for q in range(queries):
         slopes[q] = slope_of(longs(differences + 8 * q * capacity, batch), batch, uses_sign)
-    seed, number = given[SEED], given[NUMBER]
     moved = momentum(places, r[P + 12], r[P + 13], r[P + 14], exponent)
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
+    together = stepped_together(size, outputs)
     for start in range(0, outputs, together):
         rows = min(together, outputs - start)
-        octets = draw_rows(seed, number, queries, tensor, start, rows, size, room)
-        for j in range(rows):
-            n = start + j
-            scale = rate_multiplier(rates_w[n], rates_w[outputs + n], exponent, divisor,
-                                    given[RATE], UPDATE_SHIFT)  # fmt: skip
-            total, saturated = step_output(slopes, seed, number, tensor, scale, n, j, octets,
-                                           places, w, master, moved, size, outputs,
-                                           room)  # fmt: skip
-            given[SATURATED] += saturated
-            scale = rate_multiplier(rates_b[n], rates_b[outputs + n], exponent, divisor,
-                                    given[RATE], BIAS_SHIFT)  # fmt: skip
-            new_b[n] = step_bias(old_b[n], total, scale, limit)
+        scales = ints(room, rows), ints(room + 4 * together, rows)
+        for rates, fraction, own in zip(  # noqa: B905
+            (r[P + 7], r[P + 8]), (UPDATE_SHIFT, BIAS_SHIFT), scales
+        ):
+            at = rates + 4 * start
+            multipliers(ints(at, rows), ints(at + 4 * outputs, rows), exponent, divisor,
+                        given[RATE], fraction, own)  # fmt: skip
+        given[SATURATED] += step_rows(
+            slopes, given[SEED], given[NUMBER], tensor, start, *scales, places, w, master, moved,
+            size, outputs, old_b, new_b, limit, room + 8 * together,
+        )  # fmt: skip

@@ -38,17 +38,29 @@ def log_q10(value):
 
 
 @part
-def cross_entropy(logits, label, error):
-    """Write the Q15 error of one sample, and return its loss."""
+def softmax_sum(logits):
+    """Return the largest logit of a sample, and the sum of the exponentials below it, in Q15."""
     largest = I64(logits[0])
     for c in range(logits.size):
         largest = max(largest, I64(logits[c]))
     total = I64(0)
     for c in range(logits.size):
         total += exponential(largest - I64(logits[c]))
+    return largest, total
+
+
+@part
+def probability(below, total):
+    """Return the Q15 probability of a logit so far below the largest: `edgetrain.fixed.softmax`."""
+    return ((exponential(below) << PROBABILITY_BITS) + total // 2) // total
+
+
+@part
+def cross_entropy(logits, label, error):
+    """Write the Q15 error of one sample, and return its loss."""
+    largest, total = softmax_sum(logits)
     for c in range(logits.size):
-        share = (exponential(largest - I64(logits[c])) << PROBABILITY_BITS) + total // 2
-        error[c] = I32(share // total)
+        error[c] = I32(probability(largest - I64(logits[c]), total))
     error[label] = I32(error[label] - I32(1 << PROBABILITY_BITS))
     return largest - I64(logits[label]) + log_q10(total)
 

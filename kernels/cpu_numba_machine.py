@@ -14,6 +14,7 @@ from edgetrain.arithmetic.instructions import COLUMNS, FIRST, INSTRUCTIONS
 from edgetrain.kernels import cpu_numba_learn as learn
 from edgetrain.kernels import cpu_numba_learn_signs as learn_signs
 from edgetrain.kernels import cpu_numba_machine_errors as errors
+from edgetrain.kernels import cpu_numba_machine_goodness as goodness
 from edgetrain.kernels import cpu_numba_machine_layers as layers
 from edgetrain.kernels import cpu_numba_machine_signs as signs
 from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE
@@ -44,9 +45,8 @@ AREA = LEFT_TYPE
 @cache
 def _compiled(name):
     """Compile an instruction, and keep it."""
-    function = next(
-        f for m in (layers, errors, signs, learn, learn_signs) if (f := getattr(m, name, None))
-    )
+    modules = layers, errors, signs, goodness, learn, learn_signs
+    function = next(f for m in modules if (f := getattr(m, name, None)))
     return callable_by_address(function, SIGNATURE)
 
 
@@ -102,13 +102,13 @@ def _execute(at):
     row, end = places[PROGRAM], places[PROGRAM] + places[LENGTH] * ROW_BYTES
     batch = longs(places[GIVEN], GIVEN_COUNT)[0]
     while row < end:
-        first, length, samples = 0, 1, batch
+        first, length, samples, total = 0, 1, batch, batch
         own = longs(row, COLUMNS)
         if own[0] == EACH:
-            length, samples = own[P], own[P + 1]
+            length, samples, total = own[P], own[P + 1], batch * own[P + 2]
             row += ROW_BYTES
-        while first < batch:
-            count = min(samples, batch - first)
+        while first < total:
+            count = min(samples, total - first)
             for j in range(row, row + length * ROW_BYTES, ROW_BYTES):
                 call(longs(j, 1)[0], j, first, count, at)
             first += samples

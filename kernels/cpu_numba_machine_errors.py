@@ -24,7 +24,6 @@ from edgetrain.kernels.cpu_numba_memory import (
     GIVEN,
     GIVEN_COUNT,
     NEW,
-    OLD,
     TARGETS,
     codes,
     ints,
@@ -132,29 +131,25 @@ def lower(row, first, count, places):
 
 
 def exponents(row, first, count, places):
-    """Choose the exponents of the next step; forget what this one has seen."""
+    """Choose the exponents of the next errors from those seen; forget these."""
     r = whole(row)
-    old = places[OLD]
-    new = places[NEW]
     given = longs(places[GIVEN], GIVEN_COUNT)
-    table, watch, rows = r[P], r[P + 1], r[P + 2]
-    before, after = ints(old + table, 2 * rows), ints(new + table, 2 * rows)
-    seen = longs(watch, 2 * rows)
+    rows = r[P + 2]
+    table, seen = ints(places[NEW] + r[P], 2 * rows), longs(r[P + 1], 2 * rows)
     for i in range(rows):
         used, peak = seen[2 * i], seen[2 * i + 1]
         seen[2 * i + 1] = UNUSED
-        after[2 * i], after[2 * i + 1] = before[2 * i], before[2 * i + 1]
         if peak == UNUSED:
             continue
         excess = bit_length(peak) - ERROR_BITS
-        watched = max(I64(before[2 * i + 1]), peak)
+        watched = max(I64(table[2 * i + 1]), peak)
         if excess > 0:
-            after[2 * i], after[2 * i + 1] = I32(used + excess), 0
+            table[2 * i], table[2 * i + 1] = I32(used + excess), 0
         elif given[NUMBER] % WATCH_STEPS < WATCH_STEPS - 1 or watched == 0:
-            after[2 * i], after[2 * i + 1] = I32(used), I32(watched)
+            table[2 * i], table[2 * i + 1] = I32(used), I32(watched)
         else:
             lower = max(ERROR_BITS - 1 - bit_length(watched), I64(0))
-            after[2 * i], after[2 * i + 1] = I32(used - lower), 0
+            table[2 * i], table[2 * i + 1] = I32(used - lower), 0
 
 
 @part

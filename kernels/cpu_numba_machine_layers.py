@@ -14,7 +14,7 @@ from edgetrain.kernels import cpu_numba_losses as losses
 from edgetrain.kernels import cpu_numba_pack as packing
 from edgetrain.kernels import cpu_numba_pools as pools
 from edgetrain.kernels.cpu_numba_elements import I32, add_codes
-from edgetrain.kernels.cpu_numba_gemm import LANES, LEFT_TYPE, C, H, W
+from edgetrain.kernels.cpu_numba_gemm import LANES, LEFT_TYPE, C, H, N, W
 from edgetrain.kernels.cpu_numba_jit import part
 from edgetrain.kernels.cpu_numba_memory import (
     NEW,
@@ -66,6 +66,20 @@ def keep(row, first, count, places):
     """Copy old parameters to new ones."""
     r = whole(row)
     copy(places[NEW] + r[P], places[OLD] + r[P], r[P + 1])
+
+
+def widen(row, first, count, places):
+    """Write weights and biases of a convolution in groups as those of an ordinary one."""
+    r, g = whole(row), sizes(row)
+    base = places[OLD] if r[P] else 0
+    packing.widen(codes(base + r[P + 1], ALL), g, r[P + 3], codes(r[P + 4], ALL))
+    copy(r[P + 5], base + r[P + 2], 4 * g[N])
+
+
+def narrow(row, first, count, places):
+    """Keep of a weight gradient what belongs to a convolution in groups."""
+    r = whole(row)
+    packing.narrow(ints(r[P + 1], ALL), sizes(row), r[P])
 
 
 def pack(row, first, count, places):

@@ -26,11 +26,11 @@ def _spread(writer, scalar, kind):
     return writer.spread(writer.builder.trunc(scalar, kind))
 
 
-def _saturating(builder, name, a, b):
+def saturating(builder, name, a, b):
     """Add or subtract ("sadd", "ssub") vectors of int8, clipped to int8."""
-    kind = ir.FunctionType(NARROW, [NARROW, NARROW])
-    found = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.sat.v{OCTETS}i8")
-    return builder.call(found, [a, b])
+    kind = ir.FunctionType(a.type, [a.type, a.type])
+    name = f"llvm.{name}.sat.v{a.type.count}i8"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [a, b])
 
 
 def _signs(writer, address):
@@ -38,10 +38,10 @@ def _signs(writer, address):
     return writer.builder.bitcast(writer.load(address, I64), MASK)
 
 
-def _to_weights(writer, value, address):
-    """Store int8 weights, -127 for -128."""
-    builder, least = writer.builder, writer.splat(-127, I8)
-    writer.store(builder.select(builder.icmp_signed("<", value, least), least, value), address)
+def as_weights(writer, value):
+    """Return int8 weights: -127 for -128."""
+    least = writer.splat(-127, I8)
+    return writer.builder.select(writer.builder.icmp_signed("<", value, least), least, value)
 
 
 @intrinsic
@@ -58,8 +58,8 @@ def perturb_octets(typing, signs, size, more, w, out):
         negative, value = _signs(writer, signs), writer.load(w, NARROW)
         for step in (size, more):
             plus, minus = (_spread(writer, v, I8) for v in (step, builder.neg(step)))
-            value = _saturating(builder, "sadd", value, builder.select(negative, minus, plus))
-        _to_weights(writer, value, out)
+            value = saturating(builder, "sadd", value, builder.select(negative, minus, plus))
+        writer.store(as_weights(writer, value), out)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 5), code
@@ -84,7 +84,8 @@ def step_along_signs(typing, signs, octets, plus, plus_most, minus, minus_most, 
         )
         is_more = builder.icmp_unsigned(">", writer.load(octets, NARROW), most)
         step = builder.select(is_more, builder.add(step, writer.splat(1, I8)), step)
-        _to_weights(writer, _saturating(builder, "ssub", writer.load(w, NARROW), step), out)
+        new = saturating(builder, "ssub", writer.load(w, NARROW), step)
+        writer.store(as_weights(writer, new), out)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 8), code
@@ -117,7 +118,8 @@ def step_octets(typing, acc, high, low, bits, octets, w, out):
         drawn = builder.zext(writer.load(octets, NARROW), shorts)
         steps = builder.ashr(builder.add(fine, drawn), writer.splat(8, I16))
         step = builder.trunc(steps, NARROW)
-        _to_weights(writer, _saturating(builder, "ssub", writer.load(w, NARROW), step), out)
+        new = saturating(builder, "ssub", writer.load(w, NARROW), step)
+        writer.store(as_weights(writer, new), out)
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), code

@@ -5,12 +5,11 @@ import numpy as np
 
 from edgetrain.arithmetic.randomness import UInt32
 from edgetrain.arithmetic.replays import check_shapes
-from edgetrain.arithmetic.rooms import SIGNED, learning_signs
+from edgetrain.arithmetic.rooms import learning_signs
 from edgetrain.arithmetic.rounding import Int8, Int32
-from edgetrain.kernels.cpu_numba_elements import I64
 from edgetrain.kernels.cpu_numba_jit import jit
-from edgetrain.kernels.cpu_numba_learn import NO_MOMENTUM, step_bias
-from edgetrain.kernels.cpu_numba_learn_signs import draw_rows, step_output
+from edgetrain.kernels.cpu_numba_learn import NO_MOMENTUM
+from edgetrain.kernels.cpu_numba_learn_signs import step_rows, stepped_together
 from edgetrain.kernels.cpu_numba_memory import PLACES
 from edgetrain.kernels.cpu_numba_single import ready, room, with_slack
 
@@ -21,20 +20,13 @@ def replay(w, b, slopes, seed, tensor, first, rates_w, rates_b, limit, room):
 
     As many channels as fit in the cache take all their steps before the next ones.
     """
-    steps, (channels, n) = len(slopes), w.shape
-    together, queries = max(SIGNED // max(n, 1), 1), slopes.shape[1]
-    places, at = np.zeros(PLACES, np.int64), room.ctypes.data
-    for start in range(0, channels, together):
-        rows = min(together, channels - start)
-        for s in range(steps):
-            number = first + s
-            octets = draw_rows(seed, number, queries, tensor, start, rows, n, at)
-            for j in range(rows):
-                c = start + j
-                total, _ = step_output(slopes[s], seed, number, tensor, I64(rates_w[s, c]), c, j,
-                                       octets, places, w.ctypes.data, -1, NO_MOMENTUM, n,
-                                       channels, at)  # fmt: skip
-                b[c] = step_bias(b[c], total, I64(rates_b[s, c]), limit)
+    together, places = stepped_together(w.shape[1], len(w)), np.zeros(PLACES, np.int64)
+    for start in range(0, len(w), together):
+        end = min(start + together, len(w))
+        for s in range(len(slopes)):
+            step_rows(slopes[s], seed, first + s, tensor, start, rates_w[s, start:end],
+                      rates_b[s, start:end], places, w.ctypes.data, -1, NO_MOMENTUM, w.shape[1],
+                      len(w), b, b, limit, room.ctypes.data)  # fmt: skip
 
 
 def replay_int8(

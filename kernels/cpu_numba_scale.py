@@ -8,7 +8,7 @@ before, only the peak is found. Without a multiplier they stay int32.
 from edgetrain.kernels.cpu_numba_elements import I16, I64, scale_down
 from edgetrain.kernels.cpu_numba_gemm import KH, KW, LANES, LEFT, OH, OW, TOP, C, H, N, W
 from edgetrain.kernels.cpu_numba_jit import part
-from edgetrain.kernels.cpu_numba_memory import OLD, codes, copy, ints, longs
+from edgetrain.kernels.cpu_numba_memory import NEW, codes, copy, ints, longs
 from edgetrain.kernels.cpu_numba_vectors import scale_vectors, weigh_vector
 
 MULTIPLIER, SHIFT, LIMIT, TABLE, WATCH, EXPONENT, Y_EXPONENT = range(7)
@@ -22,7 +22,7 @@ def bits_to_shift(given, places):
     given are the operands from MULTIPLIER on.
     """
     finest = longs(given[EXPONENT], 1)[0] + given[SHIFT]
-    wanted = min(I64(ints(places[OLD] + given[TABLE], 1)[0]), given[LIMIT])
+    wanted = min(I64(ints(places[NEW] + given[TABLE], 1)[0]), given[LIMIT])
     return min(max(wanted, finest), finest + 31) - finest
 
 

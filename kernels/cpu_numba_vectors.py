@@ -5,13 +5,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from edgetrain.kernels.cpu_numba_target import Shape, current
-from edgetrain.kernels.cpu_numba_tile import STEPS, Writer
+from edgetrain.kernels.cpu_numba_target import current
 from edgetrain.kernels.cpu_numba_writer import I8, I16, I32, I64, Vectors
 
-LANES, LOWERING = current().lanes, current().lowering
-STEP_TYPE = {4: I32, 2: I16}[STEPS[LOWERING]]
-"""What holds the numbers of one step of packed weights."""
+LANES = current().lanes
 
 
 @intrinsic
@@ -148,84 +145,3 @@ def join_vector(typing, first, second, third, fourth, mask, flip, out):
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 7), code
-
-
-@intrinsic
-def turn_block(typing, source, row, count, have, last, target, column, totals):
-    """Turn rows of steps of weights into columns, LANES of each, and add the weights of each row.
-
-    Arguments are the address of the first row, bytes from row to row, how many rows and how many
-    steps exist, what is kept of the last step, the address of the first column, bytes from column
-    to column, and the address of LANES sums. Columns without a step are not stored.
-    """
-
-    def code(context, builder, signature, given):
-        source, row, count, have, last, target, column, totals = given
-        writer = Writer(builder, Shape(1, 1), LANES, LOWERING)
-        kind = ir.VectorType(STEP_TYPE, LANES)
-        lanes = ir.Constant(writer.vector, list(range(LANES)))
-        ends = writer.spread(builder.trunc(builder.sub(have, I64(1)), I32))
-        inside, at_end = (builder.icmp_signed(op, lanes, ends) for op in ("<", "=="))
-        none, every = (ir.Constant(kind, [value] * LANES) for value in (0, -1))
-        kept = builder.select(at_end, writer.spread(builder.trunc(last, STEP_TYPE)), none)
-        kept = builder.select(inside, every, kept)
-        rows = []
-        for i in range(LANES):
-            exists = builder.icmp_signed("<", I64(i), count)
-            at = builder.select(exists, builder.add(source, builder.mul(row, I64(i))), source)
-            rows.append(builder.and_(writer.load(at, kind), kept))
-        rows = _turned(builder, rows)
-        total = writer.load(totals, writer.vector)
-        for value in rows:
-            total = writer.multiply_add(total, writer.ones(), writer.widen(value))
-        writer.store(total, totals)
-        for i, value in enumerate(rows):
-            with builder.if_then(builder.icmp_signed("<", I64(i), have)):
-                writer.store(value, builder.add(target, builder.mul(column, I64(i))))
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 8), code
-
-
-@intrinsic
-def turn_ints(typing, source, row, count, target, column, stored):
-    """Turn rows of LANES int32 numbers into columns.
-
-    Arguments are the address of the first row, bytes from row to row, how many rows exist, the
-    address of the first column, bytes from column to column, and how many numbers of a column are
-    stored.
-    """
-
-    def code(context, builder, signature, given):
-        source, row, count, target, column, stored = given
-        writer, rows = Vectors(builder, LANES), []
-        lanes = ir.Constant(writer.vector, list(range(LANES)))
-        kept = builder.icmp_signed("<", lanes, writer.spread(builder.trunc(stored, I32)))
-        for i in range(LANES):
-            exists = builder.icmp_signed("<", I64(i), count)
-            at = builder.select(exists, builder.add(source, builder.mul(row, I64(i))), source)
-            rows.append(writer.load(at, writer.vector))
-        for i, value in enumerate(_turned(builder, rows)):
-            writer.store_some(value, builder.add(target, builder.mul(column, I64(i))), kept)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 6), code
-
-
-def _turned(builder, rows):
-    """Turn LANES rows of LANES numbers into columns."""
-    rows, distance = list(rows), LANES // 2
-    while distance:
-        for i in range(LANES):
-            if not i & distance:
-                a, b = rows[i], rows[i | distance]
-                rows[i] = _shuffle(builder, a, b, distance, 0)
-                rows[i | distance] = _shuffle(builder, a, b, distance, distance)
-        distance //= 2
-    return rows
-
-
-def _shuffle(builder, a, b, distance, start):
-    """Exchange blocks of lanes: those of b behind those of a, both from start on."""
-    lanes = [e - (e & distance) + start + (LANES if e & distance else 0) for e in range(LANES)]
-    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, LANES), lanes))

@@ -16,6 +16,9 @@ from edgetrain.arithmetic.rounding import (
 NORMAL_CODE = 32
 """Root mean square of a normalized layer, in steps above its zero point."""
 ROOT_BITS = 4
+CHANNEL_BITS = 4
+"""Fraction bits of a class's channel."""
+CHANNEL_MAX = 255
 CODE_BITS = 4
 """Fraction bits of the codes in which a device says how good labels are."""
 

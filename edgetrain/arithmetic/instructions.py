@@ -21,12 +21,14 @@ MOMENTUM = ("velocity", "unit", "decay")
 """A layer's velocity, -1 without one, its exponent, and bits of the momentum."""
 
 INSTRUCTIONS: dict[str, tuple[str, ...]] = {
-    # control: run the next rows for every few samples; copy from and to the caller
-    "each": ("length", "samples"),
+    # control: run the next rows for every few samples of some passes; copy from and to the caller
+    "each": ("length", "samples", "passes"),
     "input": ("y", "size"),
     "output": ("x", "size"),
     "clear": ("y", "size"),
-    # weights as the kernels read them
+    # weights as the kernels read them; a convolution in groups is an ordinary one with zeros, which
+    # "widen" writes, and "narrow" leaves out the gradients of those, in place
+    "widen": ("is_block", "w", "b", "groups", "w_out", "b_out"),
     "pack": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_channels": ("is_block", "w", "b", "zero", "packed", "bias"),
     "pack_back": ("is_block", "w", "packed"),
@@ -73,9 +75,20 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "estimate": ("difference", "queries", "capacity", "uses_sign", "tensor", "x", "low", "high",
                  "pixels", "width", "y"),
     "opened": ("e", "x", "low", "high", "pixels", "width", "y"),
+    # Forward-Forward: labels in samples and wrong ones, goodness of layers and of a channel a class
+    "embed": ("labels", "tries", "classes", "low", "size", "y"),
+    "wrong_labels": ("x", "width", "y"),
+    "normalize": ("x", "zero", "size", "y"),
+    "goodness": ("x", "zero", "size", "multiplier", "shift", "y"),
+    "class_channels": ("x", "multiplier", "shift", "size", "y"),
+    "class_goodness": ("x", "pixels", "width", "y"),
+    "pair_slopes": ("x", "symmetric", "threshold"),
+    "class_slopes": ("x", "labels", "width", "symmetric", "threshold"),
+    "goodness_error": ("x", "zero", "slopes", "pixels", "width", *SCALING, "y"),
     # gradients, summed over the samples of a step
     "grad_w": ("x", "e", "zero", "area", "packed", "y"),
     "grad_w_channels": ("x", "e", "zero", "area", "y"),
+    "narrow": ("groups", "y"),
     "grad_b": ("e", "pixels", "width", "y"),
     # learning: old parameters to new ones
     "learn": ("acc_w", "acc_b", "zero", "is_centred", "w", "b", "master", "rate_w", "rate_b",
@@ -85,6 +98,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "learn_signs": ("difference", "queries", "capacity", "uses_sign", "w", "b", "master", "rate_w",
                     "rate_b", "limit", "tensor", "room", *MOMENTUM),
     "keep": ("w", "size"),
+    # some rows of the table of exponents, in place in the new block
     "exponents": ("table", "watch", "rows"),
 }  # fmt: skip
 """Name of an instruction and its operands; the order of both is their encoding."""

@@ -17,6 +17,8 @@ TURNED = 48
 """Channels that are turned at a time: whole tiles and vectors of every target."""
 SIGNED = 4096
 """Weights that step along signs at a time, where an output has fewer."""
+DRAWN = 1024
+"""Words of signs that are drawn at a time, where a tile has fewer."""
 LINES = 5
 """Lines of an image that errors are sent back to at a time."""
 TOGETHER = 24
@@ -38,6 +40,11 @@ def whole(count: int, size: int) -> int:
 def is_joined(sizes: Sizes) -> bool:
     """Whether pixels of all samples are rows of one matrix: a kernel of one pixel."""
     return tuple(sizes[:2]) == tuple(sizes[3:5]) and tuple(sizes[6:10]) == (1, 1, 1, 1)
+
+
+def is_depthwise(sizes: Sizes, groups: int) -> bool:
+    """Whether every channel of a convolution has one filter, its own."""
+    return 1 < groups == sizes[2] == sizes[5]
 
 
 def padded(sizes: Sizes) -> tuple[int, int]:
@@ -146,21 +153,48 @@ def learning(sizes: Sizes) -> int:
     return 5 * ROWS * whole(sizes[6] * sizes[7] * sizes[2], COLUMNS) + 4 * SLACK
 
 
+def drawn_together(size: int, outputs: int) -> int:
+    """Outputs of so many weights whose signs are drawn at a time: whole tiles, one at least.
+
+    Example:
+        >>> drawn_together(64, 64), drawn_together(784, 512)
+        (64, 32)
+    """
+    tiles = min(DRAWN // (ROWS * (size // 32 + 1)), -(-outputs // ROWS))
+    return ROWS * max(tiles, 1)
+
+
+def stepped_together(size: int, outputs: int) -> int:
+    """Outputs of so many weights that step along signs at a time.
+
+    Example:
+        >>> stepped_together(9, 64), stepped_together(784, 512)
+        (64, 5)
+    """
+    return min(max(SIGNED // max(size, 1), 1), outputs)
+
+
+def _weights(sizes: Sizes) -> int:
+    return sizes[6] * sizes[7] * sizes[2]
+
+
 def signs(sizes: Sizes) -> int:
     """int8: words of signs of the outputs that are perturbed at a time."""
-    return 4 * ROWS * (sizes[6] * sizes[7] * sizes[2] // 32 + 2)
+    size = _weights(sizes)
+    return 4 * (drawn_together(size, sizes[5]) * (size // 32 + 1) + SLACK)
 
 
 def perturbed(sizes: Sizes) -> int:
-    """int8: these words, and the weights of those outputs."""
-    return signs(sizes) + ROWS * sizes[6] * sizes[7] * sizes[2] + SLACK
+    """int8: these words, and the weights of a tile."""
+    return signs(sizes) + ROWS * _weights(sizes) + SLACK
 
 
 def learning_signs(sizes: Sizes) -> int:
-    """int8: gradient of an output; words of signs and octets of outputs that learn at a time."""
-    size = sizes[6] * sizes[7] * sizes[2]
-    together = max(SIGNED // max(size, 1), 1)
-    return 4 * (size + 2 * SLACK) + 4 * together * (size // 32 + 1) + together * size + 2 * SLACK
+    """int8: rates, signs and octets of outputs that learn at a time, and the gradient of one."""
+    size, outputs = _weights(sizes), sizes[5]
+    together = stepped_together(size, outputs)
+    drawn = 4 * (together * (size // 32 + 1) + SLACK) + together * size + 3 * SLACK
+    return 4 * (3 * together + size + SLACK) + drawn
 
 
 def turned_errors(sizes: Sizes) -> int:

@@ -2,5 +2,5 @@
 
 A backend may have a ``machine`` (`edgetrain.kernels.cpu_numba_machine` is one). The rules then
 run their whole step there; their code over operations, a node after the other, remains the
-specification, and runs where there is no machine or a program lacks something.
+specification, and runs where there is no machine.
 """

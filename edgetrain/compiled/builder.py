@@ -40,9 +40,14 @@ Row = tuple[str, Sequence[int], tuple[Operand, ...]]
 
 
 class Builder:
-    """Collects the rows of a program."""
+    """Collects the rows of a program.
 
-    def __init__(self) -> None:
+    Args:
+        whole: whether a loop over samples has all of them in one turn.
+    """
+
+    def __init__(self, whole: bool = False) -> None:
+        self.whole = whole
         self.rows: list[Row] = []
         self.loops: list[tuple[int, int]] = []
         self.lasting: list[Buffer] = []
@@ -72,7 +77,10 @@ class Builder:
         self.rows.append(_row(name, geometry, operands))
 
     def prepare(self, name: str, geometry: Sequence[int] = (), /, **operands: Operand) -> None:
-        """Append an instruction that runs once, before the samples of the loop being written."""
+        """Append an instruction that runs once, before the samples of the loop being written.
+
+        Where that has one turn, it runs as late as it can: what it writes lives no longer.
+        """
         self._setup.append(_row(name, geometry, operands))
 
     def conclude(self, name: str, geometry: Sequence[int] = (), /, **operands: Operand) -> None:
@@ -85,13 +93,16 @@ class Builder:
         self._end = []
 
     @contextmanager
-    def each(self, samples: int) -> Iterator[None]:
-        """Write a loop over the samples of a batch, so many at a time."""
+    def each(self, samples: int, passes: int = 1) -> Iterator[None]:
+        """Write a loop over the samples of a batch, seen in so many passes, so many at a time."""
         start, self._setup = len(self.rows), []
         yield
         body, self.rows = self.rows[start:], self.rows[:start]
-        self.rows += self._setup
-        self.rows.append(("each", (), (len(body), samples)))
+        if self.whole:
+            body = _interleaved(self._setup, body)
+        else:
+            self.rows += self._setup
+        self.rows.append(("each", (), (len(body), samples, passes)))
         self.loops.append((len(self.rows), len(self.rows) + len(body) - 1))
         self.rows += body
 
@@ -108,10 +119,9 @@ class Builder:
         """Find the first and last row of every buffer that does not last."""
         lasting = set(map(id, self.lasting))
         found: dict[int, Buffer] = {}
-        for i, (_, _, operands) in enumerate(self.rows):
-            for operand in operands:
-                buffer = operand.buffer if isinstance(operand, Place) else operand
-                if isinstance(buffer, Buffer) and id(buffer) not in lasting:
+        for i, row in enumerate(self.rows):
+            for buffer in _buffers(row):
+                if id(buffer) not in lasting:
                     found[id(buffer)] = buffer
                     buffer.lives = (buffer.lives[0] if buffer.lives else i, i)
         for buffer in found.values():
@@ -127,6 +137,21 @@ class Builder:
 def _row(name: str, geometry: Sequence[int], operands: dict[str, Operand]) -> Row:
     assert set(operands) == set(INSTRUCTIONS[name]), (name, operands)
     return name, geometry, tuple(operands[key] for key in INSTRUCTIONS[name])
+
+
+def _buffers(row: Row) -> list[Buffer]:
+    places = (o.buffer if isinstance(o, Place) else o for o in row[2])
+    return [place for place in places if isinstance(place, Buffer)]
+
+
+def _interleaved(setup: list[Row], body: list[Row]) -> list[Row]:
+    """Return a body with every row of its setup right before the first that works on its arrays."""
+    rows = list(body)
+    for row in reversed(setup):
+        own = set(map(id, _buffers(row)))
+        first = (i for i, other in enumerate(rows) if own & set(map(id, _buffers(other))))
+        rows.insert(next(first, len(rows)), row)
+    return rows
 
 
 def _aligned(size: int) -> int:

@@ -81,7 +81,7 @@ class Network:
                 window.padding[2], samples)  # fmt: skip
 
     def weight_geometry(self, node: Node) -> tuple[int, ...]:
-        """Return the sizes of a node's weights: a depthwise one reads one channel."""
+        """Return the sizes of a node's weights, which read the channels of one group."""
         sizes = self.geometry(node)
         return (*sizes[:2], self.graph.weight_shape(node)[-1], *sizes[3:])
 
@@ -95,22 +95,14 @@ class Network:
         return Parameters(self.place(f"{key}/w"), self.place(f"{key}/b"))
 
 
-def is_depthwise(graph: Graph, node: Node) -> bool:
-    """Whether every channel of a convolution has a filter of its own."""
-    if node.op != "conv2d":
-        return False
-    channels = graph.shapes[node.inputs[0]][2]
-    return node.moving.groups == channels > 1
+def groups_of(node: Node) -> int:
+    """Groups of channels of a node with weights: 1 where every output reads all of them."""
+    return node.moving.groups if node.op == "conv2d" else 1
 
 
-def is_known(graph: Graph) -> bool:
-    """Whether programs can run every node of a graph."""
-    return all(
-        node.op != "conv2d"
-        or node.moving.groups == 1
-        or (is_depthwise(graph, node) and node.n_out == graph.shapes[node.inputs[0]][2])
-        for node in graph.nodes
-    )
+def is_depthwise(net: Network, node: Node) -> bool:
+    """Whether every channel of a convolution has one filter, its own."""
+    return rooms.is_depthwise(net.geometry(node), groups_of(node))
 
 
 def area(net: Network, geometry: tuple[int, ...]) -> Buffer:
@@ -133,8 +125,7 @@ class Packed(NamedTuple):
 def packed_room(net: Network, node: Node) -> Packed:
     """Return room for a layer's weights as the kernels read them."""
     geometry = net.geometry(node)
-    depthwise = is_depthwise(net.graph, node)
-    size = (rooms.packed_channels if depthwise else rooms.packed)(geometry)
+    size = (rooms.packed_channels if is_depthwise(net, node) else rooms.packed)(geometry)
     bias = net.builder.array(rooms.whole(node.n_out, rooms.COLUMNS), np.int32)
     return Packed(net.builder.array(size), bias)
 
@@ -142,16 +133,31 @@ def packed_room(net: Network, node: Node) -> Packed:
 def pack(net: Network, node: Node, source: Parameters, is_block: bool) -> Packed:
     """Lay out weights before the loop that uses them."""
     found, geometry = packed_room(net, node), net.geometry(node)
-    name = "pack_channels" if is_depthwise(net.graph, node) else "pack"
+    name = "pack_channels"
+    if not is_depthwise(net, node):
+        name = "pack"
+        source, is_block = widened(net.builder, geometry, groups_of(node), source, is_block)
     net.builder.prepare(name, geometry, is_block=int(is_block), zero=net.zero(node.inputs[0]),
                         **source._asdict(), **found._asdict())  # fmt: skip
     return found
 
 
+def widened(builder: Builder, geometry: tuple[int, ...], groups: int, source: Parameters,
+            is_block: bool) -> tuple[Parameters, bool]:  # fmt: skip
+    """Turn a convolution in groups into an ordinary one, and say whether that is in the block."""
+    if groups == 1:
+        return source, is_block
+    _, _, channels, _, _, n_out, height, width, *_ = geometry
+    wide = Parameters(builder.array(n_out * height * width * channels),
+                      builder.array(n_out, np.int32))  # fmt: skip
+    builder.prepare("widen", geometry, is_block=int(is_block), groups=groups, w_out=wide.w,
+                    b_out=wide.b, **source._asdict())  # fmt: skip
+    return wide, False
+
+
 def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     """Compute a node with weights; return its int8 result."""
     geometry, scheme = net.geometry(node), net.model.scheme
-    depthwise = is_depthwise(net.graph, node)
     multiplier, shift = scheme.requantize[node.name]
     shift = np.where(multiplier, shift, FUSED_SHIFT)  # a dead channel fits in
     if shift.max() > FUSED_SHIFT:
@@ -159,7 +165,7 @@ def layer(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     low, high = scheme.output_limits[node.name]
     y = net.value(node.name)
     net.builder.emit(
-        "channels" if depthwise else "layer", geometry,
+        "channels" if is_depthwise(net, node) else "layer", geometry,
         x=x, zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
         multiplier=net.constant(("multiplier", node.name), multiplier),
         shift=net.constant(("fused shift", node.name), shift), y_zero=net.zero(node.name),
@@ -184,10 +190,10 @@ def requantize(net: Network, node: Node, acc: Buffer) -> Buffer:
 
 def sums(net: Network, node: Node, x: Buffer, weights: Packed) -> Buffer:
     """Compute a node with weights as int32 sums."""
-    geometry, depthwise = net.geometry(node), is_depthwise(net.graph, node)
+    geometry = net.geometry(node)
     y = net.builder.array(net.samples * net.size(node.name), np.int32)
     net.builder.emit(
-        "channel_sums" if depthwise else "sums", geometry, x=x,
+        "channel_sums" if is_depthwise(net, node) else "sums", geometry, x=x,
         zero=net.zero(node.inputs[0]), packed=weights.packed, bias=weights.bias,
         area=area(net, geometry), y=y,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +16,6 @@ from edgetrain.compiled.block import Layout
 from edgetrain.compiled.builder import Builder
 from edgetrain.compiled.forward import (
     Network,
-    is_known,
     layer,
     logits,
     machine_of,
@@ -37,24 +37,24 @@ class Inference:
     Args:
         model: the network.
         samples: seen at a time.
-        as_logits: whether results are Q10 outputs rather than int8 codes.
+        write: writes the program.
+        shape: of the result of a sample.
+        dtype: of the results.
         ops: a backend with a machine.
     """
 
-    def __init__(self, model: Model, samples: int, as_logits: bool, ops: ModuleType) -> None:
+    def __init__(self, model: Model, samples: int, write: Callable[[Network], None],
+                 shape: tuple[int, ...], dtype: Any, ops: ModuleType) -> None:  # fmt: skip
         arrays: dict[str, Ints] = {}
         for node in model.graph.trainable:
             w, b = model.params[node.name]
             arrays |= {f"node/{node.name}/w": w, f"node/{node.name}/b": b}
         self._layout = Layout(arrays)
-        self._program = Program(
-            _write(model, samples, as_logits, self._layout, ops.machine.AREA), ops
-        )
+        net = Network(Builder(), model, self._layout, samples, ops.machine.AREA)
+        write(net)
+        self._program = Program(net.builder, ops)
         self._known: Callable[[], Model | None] = lambda: None
-        self._shape = model.graph.shapes[model.graph.output.name]
-        self._dtype: Any = np.int8
-        if as_logits:
-            self._shape, self._dtype = (model.graph.output_size,), np.int32
+        self._shape, self._dtype = shape, dtype
 
     @property
     def nbytes(self) -> int:
@@ -88,15 +88,14 @@ class Inference:
         self._program.run(block, NOTHING, x, out, is_prepared=is_known)
 
 
-def _write(model: Model, samples: int, as_logits: bool, layout: Layout, area: Any) -> Builder:
-    """Write the program."""
-    builder = Builder()
-    net = Network(builder, model, layout, samples, area)
-    with builder.each(samples):
-        weights = {n.name: pack(net, n, net.parameters(n), True) for n in model.graph.trainable}
+def _write(net: Network, as_logits: bool) -> None:
+    """Write a forward pass."""
+    graph = net.graph
+    with net.builder.each(net.samples):
+        weights = {n.name: pack(net, n, net.parameters(n), True) for n in graph.trainable}
         values = {INPUT: take_input(net)}
-        for node in model.graph.nodes:
-            is_last = node == model.graph.output and not as_logits
+        for node in graph.nodes:
+            is_last = node == graph.output and not as_logits
             if is_last and node.has_weights:
                 values[node.name] = layer(net, node, values[node.inputs[0]], weights[node.name])
             else:
@@ -104,8 +103,7 @@ def _write(model: Model, samples: int, as_logits: bool, layout: Layout, area: An
         result, size = values[node.name], net.size(node.name)
         if as_logits:
             result, size = logits(net, result), 4 * size
-        builder.emit("output", x=result, size=size)
-    return builder
+        net.builder.emit("output", x=result, size=size)
 
 
 def infer(model: Model, x: Int8, ops: ModuleType) -> Int8:
@@ -136,14 +134,18 @@ def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) 
         as_logits: whether results are Q10 outputs, int32, rather than int8 codes.
 
     Returns:
-        The program; None where the backend has no machine or a node no instruction.
+        The program; None where the backend has no machine.
     """
     samples = 1 if is_convolutional(model.graph) or batch == 1 else DENSE_SAMPLES
     key = ("inference", samples, as_logits, ops)
     known = model.scheme.programs
     if key not in known:
-        can_run = machine_of(ops) is not None and is_known(model.graph)
-        known[key] = Inference(model, samples, as_logits, ops) if can_run else None
+        known[key] = None
+        if machine_of(ops):
+            graph, write = model.graph, partial(_write, as_logits=as_logits)
+            shape = (graph.output_size,) if as_logits else graph.shapes[graph.output.name]
+            dtype = np.int32 if as_logits else np.int8
+            known[key] = Inference(model, samples, write, shape, dtype, ops)
     found: Inference | None = known[key]
     return found
 

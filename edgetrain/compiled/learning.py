@@ -9,7 +9,14 @@ from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.arithmetic.rounding import Ints
 from edgetrain.compiled.builder import Buffer, Operand, Place
-from edgetrain.compiled.forward import Network, centred_area
+from edgetrain.compiled.forward import (
+    Network,
+    Parameters,
+    centred_area,
+    groups_of,
+    widened,
+)
+from edgetrain.graph import Node
 from edgetrain.outputs import PROBABILITY_ERROR
 from edgetrain.settings import FULL_RATE, Settings
 from edgetrain.state import PROBABILITY_EXPONENT
@@ -60,9 +67,11 @@ class Learning:
         self.watch = net.builder.state([(0, -1)] * (3 * len(nodes)))
         self._exponents = net.builder.state([0] * (6 * len(nodes) + 8))
         self._used = 0
+        self._exponent_of: dict[int, Place] = {}
         self.differences: Buffer | None = None
         self._fixed: dict[int, Place] = {}
         self._sums: dict[str, Sums] = {}
+        self._keep("exponents")
 
     def exponent(self) -> Place:
         """Return room for an exponent."""
@@ -83,16 +92,18 @@ class Learning:
         self, row: int, x: Buffer, size: int, factor: Sequence[int] | Ints, exponent: Place
     ) -> Error:
         """Scale sums to an int8 error: `edgetrain.step.Step.scale`."""
-        found, how = self._scaled(row, size, factor, exponent)
+        found, how = self.scaled(row, size, factor, exponent)
         self.net.builder.emit("scale", x=x, size=size, y=found.e, **how)
         return found
 
-    def _scaled(
+    def scaled(
         self, row: int, size: int, factor: Sequence[int] | Ints, exponent: Place
     ) -> tuple[Error, dict[str, Operand]]:
         """Return room for an error, and how sums are scaled to it."""
         limit = self.settings.error_limit
-        found = Error(self.net.builder.array(self.net.samples * size), self.exponent())
+        if row not in self._exponent_of:  # passes that follow each other share it
+            self._exponent_of[row] = self.exponent()
+        found = Error(self.net.builder.array(self.net.samples * size), self._exponent_of[row])
         return found, {
             "multiplier": int(factor[0]), "shift": int(factor[1]),
             "limit": NO_LIMIT if limit is None else limit,
@@ -125,13 +136,25 @@ class Learning:
                      difference=difference, sign=sign, counts=int(counts))  # fmt: skip
         return Error(e, self.fixed_exponent(PROBABILITY_EXPONENT))
 
+    def settle(self, first: int, rows: int) -> None:
+        """Choose the exponents with which errors of some rows are scaled from here on."""
+        self.net.builder.emit("exponents", table=self.net.place("exponents") + 8 * first,
+                              watch=Place(self.watch, 16 * first), rows=rows)  # fmt: skip
+
     def clear(self, buffer: Buffer, size: int, now: bool) -> None:
         """Fill with zeros: here, or before the loop that is being written."""
         emit = self.net.builder.emit if now else self.net.builder.prepare
         emit("clear", y=buffer, size=size)
 
+    def node(self, node: Node, x: Buffer, error: Error, rate: int = FULL_RATE) -> None:
+        """Let a node of the network learn from an error of its sums; see `gradients`."""
+        net = self.net
+        self.gradients(f"node/{node.name}", net.geometry(node), groups_of(node),
+                       net.zero(node.inputs[0]), x, error,
+                       net.model.scheme.bias_limits[node.name], rate)  # fmt: skip
+
     def gradients(
-        self, key: str, geometry: tuple[int, ...], depthwise: bool, zero: int, x: Buffer,
+        self, key: str, geometry: tuple[int, ...], groups: int, zero: int, x: Buffer,
         error: Error, limit: int, rate: int = FULL_RATE,
     ) -> None:  # fmt: skip
         """Sum up the gradients of a layer, or let it learn at once where all samples are there.
@@ -139,7 +162,7 @@ class Learning:
         Args:
             key: of its weights in the state.
             geometry: of the layer.
-            depthwise: whether it is a depthwise convolution.
+            groups: of its channels.
             zero: zero point of x.
             x: what it reads.
             error: of its sums.
@@ -154,8 +177,8 @@ class Learning:
         if at_once:
             self._learn_dense(key, geometry, zero, x, error, acc_b, limit, rate)
             return
-        inputs = 1 if depthwise else geometry[2]
-        count = geometry[6] * geometry[7] * inputs * n_out
+        depthwise, own = rooms.is_depthwise(geometry, groups), geometry[2] // groups
+        count = geometry[6] * geometry[7] * n_out * (own if depthwise else geometry[2])
         acc_w = builder.array(count, np.int32)
         self.clear(acc_w, 4 * count, False)
         if depthwise:
@@ -165,8 +188,10 @@ class Learning:
             builder.emit("grad_w", geometry, x=x, e=error.e, zero=zero, y=acc_w,
                          area=builder.array(rooms.turned_image(geometry), self.net.area),
                          packed=builder.array(rooms.packed_errors(geometry)))  # fmt: skip
+            if groups > 1:
+                builder.conclude("narrow", geometry, groups=groups, y=acc_w)
         self._sums[key] = Sums(acc_w, acc_b, error.exponent)
-        self._later(key, (*geometry[:2], inputs, *geometry[3:]), zero, depthwise, limit, rate)
+        self._later(key, (*geometry[:2], own, *geometry[3:]), zero, depthwise, limit, rate)
 
     def _later(self, key: str, geometry: tuple[int, ...], zero: int, depthwise: bool, limit: int,
                rate: int) -> None:  # fmt: skip
@@ -202,15 +227,15 @@ class Learning:
         )  # fmt: skip
 
     def send_back(
-        self, geometry: tuple[int, ...], depthwise: bool, w: Operand, ratio: Buffer, error: Error,
-        row: int, factor: Sequence[int] | Ints,
+        self, geometry: tuple[int, ...], groups: int, source: Parameters, ratio: Buffer,
+        error: Error, row: int, factor: Sequence[int] | Ints,
     ) -> Error:  # fmt: skip
         """Return the error of what a layer reads, whose weights are in the block.
 
         Args:
             geometry: of the layer.
-            depthwise: whether it is a depthwise convolution.
-            w: its weights.
+            groups: of its channels.
+            source: its weights.
             ratio: of its channels.
             error: of its sums.
             row: in the table of exponents.
@@ -218,14 +243,17 @@ class Learning:
         """
         builder = self.net.builder
         height, width, channels = geometry[:3]
-        found, how = self._scaled(row, height * width * channels, factor, error.exponent)
-        size = geometry[5] * geometry[6] * geometry[7]
-        packed = builder.array(size if depthwise else rooms.packed_back(geometry))
+        found, how = self.scaled(row, height * width * channels, factor, error.exponent)
+        kind, size, is_block = "_channels", geometry[5] * geometry[6] * geometry[7], True
+        if not rooms.is_depthwise(geometry, groups):
+            kind, size = "", rooms.packed_back(geometry)
+            source, is_block = widened(builder, geometry, groups, source, is_block)
+        packed = builder.array(size)
         given = {"e": error.e, "packed": packed, "ratio": ratio, "y": found.e,
                  "room": builder.array(rooms.back(geometry)),
                  "image": builder.array(rooms.image(geometry), np.int32)}  # fmt: skip
-        kind = "_channels" if depthwise else ""
-        builder.prepare(f"pack{kind}_back", geometry, is_block=1, w=w, packed=packed)
+        builder.prepare(f"pack{kind}_back", geometry, is_block=int(is_block), w=source.w,
+                        packed=packed)  # fmt: skip
         builder.emit(f"grad_x{kind}", geometry, **given, **how)
         return found
 
@@ -238,7 +266,10 @@ class Learning:
             for name in (f"{key}/w", f"{key}/b", f"master/{key}", f"velocity/{key}",
                          f"velocity/{key}/exponent"):  # fmt: skip
                 if node.name not in trained and name in net.layout.slots:
-                    slot = net.layout.slots[name]
-                    net.builder.emit("keep", w=slot.start, size=slot.nbytes)
-        net.builder.emit("exponents", table=net.place("exponents"), watch=self.watch,
-                         rows=3 * len(self.rows))  # fmt: skip
+                    self._keep(name)
+        self.settle(0, 3 * len(self.rows))
+
+    def _keep(self, name: str) -> None:
+        """Copy an old tensor to the new one."""
+        slot = self.net.layout.slots[name]
+        self.net.builder.emit("keep", w=slot.start, size=slot.nbytes)

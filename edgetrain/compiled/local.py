@@ -1,5 +1,7 @@
 """Mono-Forward and backpropagation as programs: `edgetrain.backward` and `edgetrain.heads`."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgetrain.arithmetic import rooms
@@ -11,10 +13,11 @@ from edgetrain.compiled.builder import Buffer
 from edgetrain.compiled.forward import (
     Network,
     Packed,
+    Parameters,
     Values,
     area,
     average,
-    is_depthwise,
+    groups_of,
     logits,
     node_result,
     pack,
@@ -26,15 +29,20 @@ from edgetrain.settings import FULL_RATE
 from edgetrain.state import UNIT_RATIO, constants
 from edgetrain.step import ONE
 
+Head = Callable[[Learning, str, Buffer], Error]
+"""Writes how a head on a value learns, and returns the error of the value."""
 
-def write(learning: Learning, plans: tuple[Plan, ...], warm: frozenset[str], rate: int) -> None:
-    """Write a step of `edgetrain.rules.mono_forward`.
+
+def write(learning: Learning, plans: tuple[Plan, ...], warm: frozenset[str], rate: int,
+          head: Head) -> None:  # fmt: skip
+    """Write a step of blocks that learn by themselves: `edgetrain.rules.mono_forward`.
 
     Args:
         learning: the step.
         plans: of the blocks.
         warm: the blocks' outputs whose blocks learn; the others warm up.
         rate: factor of the learning rate before the last block, in Q8.
+        head: writes what a block before the last learns from: `pooled_head`, or another.
     """
     net = learning.net
     *early, last = plans
@@ -45,7 +53,7 @@ def write(learning: Learning, plans: tuple[Plan, ...], warm: frozenset[str], rat
         for plan in early:
             _forward(net, plan, values, weights, indices)
             name = plan.block.output
-            error = _head(learning, name, values[name])
+            error = head(learning, name, values[name])
             if plan.trained and name in warm:
                 _backward(learning, plan, values, indices, error, rate)
         result = _forward(net, last, values, weights, indices)
@@ -89,10 +97,7 @@ def _node(learning: Learning, plan: Plan, node: Node, values: Values, indices: d
                          high=high if node.activation == "relu6" else EVERYWHERE[1])  # fmt: skip
         error = Error(masked, error.exponent)
     if node.name in plan.trained:
-        limit = net.model.scheme.bias_limits[node.name]
-        source = node.inputs[0]
-        learning.gradients(f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node),
-                           net.zero(source), values[source], error, limit, rate)  # fmt: skip
+        learning.node(node, values[node.inputs[0]], error, rate)
 
     for name in dict.fromkeys(node.inputs):
         if name in plan.active:
@@ -127,9 +132,8 @@ def _input_error(learning: Learning, plan: Plan, node: Node, values: Values,
     if node.has_weights:
         scheme = net.model.scheme
         ratio = net.constant(("ratio", node.name), scheme.ratios[node.name][0], np.int16)
-        factor, depthwise = constants(net.model).errors[node.name], is_depthwise(net.graph, node)
-        return learning.send_back(net.geometry(node), depthwise, net.parameters(node).w, ratio,
-                                  error, row, factor)  # fmt: skip
+        return learning.send_back(net.geometry(node), groups_of(node), net.parameters(node), ratio,
+                                  error, row, constants(net.model).errors[node.name])  # fmt: skip
     acc = net.builder.array(net.samples * size, np.int32)
     if node.op == "average_pool":
         net.builder.emit("average_grad", net.geometry(node), e=error.e, y=acc)
@@ -161,32 +165,59 @@ def _to_pixels(net: Network, name: str, error: Error) -> Error:
     return Error(y, error.exponent)
 
 
-def _head(learning: Learning, name: str, y: Buffer) -> Error:
+def pooled_head(learning: Learning, name: str, y: Buffer) -> Error:
     """Let a block's head learn; return the error of the value it reads: `edgetrain.heads.learn`."""
-    net, key = learning.net, f"head/{name}"
-    width, features = net.graph.output_size, net.graph.shapes[name][-1]
-    forth, back = learning.state[f"{key}/scale"]
-    zero = net.zero(name)
-    geometry = (1, 1, features, 1, 1, width, 1, 1, 1, 1, 0, 0, net.samples)
-    pooled = y
-    if len(net.graph.shapes[name]) == 3:
-        pooled = net.builder.array(net.samples * features)
-        average(net, name, y, ONE, zero, pooled)
-    packed = net.builder.array(rooms.packed(geometry))
-    bias = net.builder.array(rooms.whole(width, rooms.COLUMNS), np.int32)
-    w, b = net.place(f"{key}/w"), net.place(f"{key}/b")
-    net.builder.prepare("pack", geometry, is_block=1, w=w, b=b, zero=zero, packed=packed, bias=bias)
-    acc, outputs = (net.builder.array(net.samples * width, np.int32) for _ in range(2))
-    net.builder.emit("sums", geometry, x=pooled, zero=zero, packed=packed, bias=bias,
-                     area=area(net, geometry), y=acc)  # fmt: skip
+    net = learning.net
+    geometry, width = head_geometry(net, name, ()), net.graph.output_size
+    pooled, is_image = y, len(net.graph.shapes[name]) == 3
+    if is_image:
+        pooled = net.builder.array(net.samples * geometry[2])
+        average(net, name, y, ONE, net.zero(name), pooled)
+    key = f"head/{name}"
+    forth = learning.state[f"{key}/scale"][0]
+    outputs = net.builder.array(net.samples * width, np.int32)
     net.builder.emit(
-        "logits", x=acc, width=width, y=outputs,
+        "logits", x=head_sums(net, name, geometry, pooled), width=width, y=outputs,
         multiplier=net.constant((key, "multiplier"), [forth[0]] * width),
         shift=net.constant((key, "shift"), [forth[1]] * width),
     )  # fmt: skip
     error = learning.loss(name, outputs, counts=False)
+    found = learn_head(learning, name, geometry, pooled, error)
+    return _to_pixels(net, name, found) if is_image else found
+
+
+def head_geometry(net: Network, name: str, image: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sizes of a head on every pixel of an image, () for one on its average."""
+    image = image or (1, 1)
+    features = net.graph.shapes[name][-1]
+    return (*image, features, *image, net.graph.output_size, 1, 1, 1, 1, 0, 0, net.samples)
+
+
+def _head_source(net: Network, name: str) -> Parameters:
+    return Parameters(net.place(f"head/{name}/w"), net.place(f"head/{name}/b"))
+
+
+def head_sums(net: Network, name: str, geometry: tuple[int, ...], x: Buffer) -> Buffer:
+    """Compute the int32 sums of a head."""
+    builder, zero, width = net.builder, net.zero(name), geometry[5]
+    packed = builder.array(rooms.packed(geometry))
+    bias = builder.array(rooms.whole(width, rooms.COLUMNS), np.int32)
+    builder.prepare("pack", geometry, is_block=1, zero=zero, packed=packed, bias=bias,
+                    **_head_source(net, name)._asdict())  # fmt: skip
+    acc = builder.array(net.samples * geometry[0] * geometry[1] * width, np.int32)
+    builder.emit("sums", geometry, x=x, zero=zero, packed=packed, bias=bias,
+                 area=area(net, geometry), y=acc)  # fmt: skip
+    return acc
+
+
+def learn_head(learning: Learning, name: str, geometry: tuple[int, ...], x: Buffer,
+               error: Error) -> Error:  # fmt: skip
+    """Let a head learn from an error of its outputs; return that of what it reads."""
+    net, key, (features, width) = learning.net, f"head/{name}", geometry[2:6:3]
+    back = learning.state[f"{key}/scale"][1]
     ratio = net.constant(("unit", width), [UNIT_RATIO] * width, np.int16)
-    found = learning.send_back(geometry, False, w, ratio, error, learning.row(name, 1), back)
+    found = learning.send_back(geometry, 1, _head_source(net, name), ratio, error,
+                               learning.row(name, 1), back)  # fmt: skip
     limit = INT32_MAX - features * ACTIVATION_RANGE * WEIGHT_MAX
-    learning.gradients(key, geometry, False, zero, pooled, error, limit)
-    return _to_pixels(net, name, found) if len(net.graph.shapes[name]) == 3 else found
+    learning.gradients(key, geometry, 1, net.zero(name), x, error, limit)
+    return found

@@ -11,7 +11,7 @@ from edgetrain.compiled.forward import (
     Packed,
     Parameters,
     Values,
-    is_depthwise,
+    groups_of,
     layer,
     logits,
     node_result,
@@ -78,10 +78,11 @@ def _clean_pass(learning: Learning, space: str, nodes: Sequence[Node], exact: bo
         for node in net.graph.nodes:
             values[node.name] = result = node_result(net, node, values, weights)
             if node in nodes and space == "activity":
-                _learn(learning, node, values, _estimate(learning, node, result, given))
+                error = _estimate(learning, node, result, given)
+                learning.node(node, values[node.inputs[0]], error)
         error = learning.loss(last.name, logits(net, result), counts=True)
         if exact:
-            _learn(learning, last, values, error)
+            learning.node(last, values[last.inputs[0]], error)
 
 
 def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, queries: int,
@@ -113,6 +114,8 @@ def _pass(learning: Learning, space: str, nodes: Sequence[Node], query: int, que
             net.graph.output.name, logits(net, result), counts=counts, sign=sign,
             difference=Place(differences, 8 * query * learning.batch), wants_error=False,
         )  # fmt: skip
+    if learning.settings.loss == "squared_error":  # its error is scaled in every pass
+        learning.settle(learning.row(net.graph.output.name, 2), 1)
     return same
 
 
@@ -125,7 +128,7 @@ def _perturb(learning: Learning, node: Node, way: Mapping[str, int]) -> Packed:
         "limit": net.model.scheme.bias_limits[node.name],
         "tensor": tensor_number(f"node/{node.name}"), **way,
     }  # fmt: skip
-    if is_depthwise(net.graph, node):
+    if groups_of(node) > 1:
         moved = Parameters(net.builder.array(node.n_out * net.graph.fan_in(node) + rooms.SLACK),
                            net.builder.array(node.n_out, np.int32))  # fmt: skip
         net.builder.prepare("perturb", sizes, room=net.builder.array(rooms.signs(sizes)),
@@ -177,12 +180,3 @@ def _estimate(learning: Learning, node: Node, result: Buffer,
     e = net.value(node.name)
     net.builder.emit("opened", e=small.e, x=result, pixels=pixels, y=e, **limits)
     return Error(e, small.exponent)
-
-
-def _learn(learning: Learning, node: Node, values: Values, error: Error) -> None:
-    """Let a node learn from an error of its sums."""
-    net, source = learning.net, node.inputs[0]
-    learning.gradients(
-        f"node/{node.name}", net.geometry(node), is_depthwise(net.graph, node), net.zero(source),
-        values[source], error, net.model.scheme.bias_limits[node.name],
-    )  # fmt: skip

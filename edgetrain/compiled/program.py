@@ -11,7 +11,7 @@ from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.compiled.block import Bytes
 from edgetrain.compiled.builder import ALIGNMENT, Buffer, Builder, resolve
 
-NOTHING = np.zeros(1, np.uint8)
+NOTHING, NO_RESULT = np.zeros(1, np.uint8), np.zeros(1, np.int8)
 NO_TARGETS = np.zeros(1, np.int32)
 
 
@@ -45,7 +45,7 @@ class Program:
         first, size = (reported.start, reported.size) if reported else (0, 0)
         self.reported = self._memory[first : first + size].view(np.int64)
 
-    def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints = NOTHING,
+    def run(self, old: Bytes, new: Bytes, x: Int8, out: Ints | None = None,
             targets: Ints = NO_TARGETS, is_prepared: bool = False) -> None:  # fmt: skip
         """Run on the samples x, int8; out is filled with bytes, whatever its type.
 
@@ -69,10 +69,10 @@ class Program:
 
         return call
 
-    def _flat(self, x: Int8, out: Ints) -> tuple[Int8, Int8]:
+    def _flat(self, x: Int8, out: Ints | None) -> tuple[Int8, Int8]:
         """Note the batch, and return samples and results as the machine takes them."""
         given = self.given
         given[0], given[4], given[5] = len(x), 0, 0
         if not x.flags.c_contiguous:
             x = np.ascontiguousarray(x)
-        return x.reshape(-1), out.reshape(-1).view(np.int8)
+        return x.reshape(-1), NO_RESULT if out is None else out.reshape(-1).view(np.int8)

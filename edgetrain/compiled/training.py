@@ -10,7 +10,7 @@ from edgetrain.arithmetic.rounding import Int8, Ints
 from edgetrain.blocks import is_convolutional
 from edgetrain.compiled.block import BlockParams, BlockTensors, Bytes, Layout
 from edgetrain.compiled.builder import Builder
-from edgetrain.compiled.forward import Network, is_known, machine_of
+from edgetrain.compiled.forward import Network
 from edgetrain.compiled.learning import Learning
 from edgetrain.compiled.program import Program
 from edgetrain.errors import RuleError
@@ -37,6 +37,7 @@ class Trainer:
     """
 
     def __init__(self, model: Model, state: State, settings: Settings, ops: ModuleType) -> None:
+        self.made_for = settings, ops
         self._settings, self._ops = settings, ops
         self._nodes = tuple(node.name for node in model.graph.trainable)
         self._tensors = tuple(state.tensors)
@@ -45,6 +46,7 @@ class Trainer:
         }
         self._layout = Layout(_arrays(model, state))
         self._programs: dict[Hashable, Program] = {}
+        self._latest: tuple[Hashable, Program] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +67,7 @@ class Trainer:
             model: the network.
             state: of the rule.
             x: int8 (batch, *input_shape).
-            y: int32 labels or targets.
+            y: int32, flat: labels or targets.
             seed: of the run.
             key: of the program.
             write: writes the program, where there is none for the key yet.
@@ -74,20 +76,24 @@ class Trainer:
             As `edgetrain.rules.base.Rule.step`; the slopes of queries are whole sums.
         """
         which = key, len(x)
-        program = self._programs.get(which)
-        if program is None:
-            program = self._programs[which] = self._write(model, state, len(x), write)
+        if self._latest is None or self._latest[0] != which:  # hashing a rule takes longer
+            if which not in self._programs:
+                self._programs[which] = self._write(model, state, len(x), write)
+            self._latest = which, self._programs[which]
+        program = self._latest[1]
         old = self._block(model, state)
         new = self._layout.fresh()
         given, step = program.given, state.step
         given[1], given[2], given[3] = seed, step, self._settings.rate_at(step)
-        program.run(old, new, x, targets=y.reshape(-1))
+        program.run(old, new, x, targets=y)
         params = BlockParams(self._layout, new, self._nodes)
         tensors = BlockTensors(self._layout, new, self._constant, self._tensors)
-        metrics = {"loss": int(given[4]), "saturated": int(given[5])}
-        if program.reported.size:
-            found = program.reported.reshape(-1, len(x)).tolist()
-            metrics |= {f"slope_{query}": sum(own) for query, own in enumerate(found)}
+        *_, loss, saturated = given.tolist()
+        metrics = {"loss": loss, "saturated": saturated}
+        found, query = program.reported.tolist(), 0
+        while found:
+            metrics[f"slope_{query}"], found = sum(found[: len(x)]), found[len(x) :]
+            query += 1
         return model.stepped(params), State(step + 1, tensors), metrics
 
     def _block(self, model: Model, state: State) -> Bytes:
@@ -104,7 +110,7 @@ class Trainer:
 
     def _write(self, model: Model, state: State, batch: int, write: Write) -> Program:
         whole = not is_convolutional(model.graph)
-        builder = Builder()
+        builder = Builder(whole)
         area = self._ops.machine.AREA
         net = Network(builder, model, self._layout, batch if whole else 1, area)
         learning = Learning(net, self._settings, self._constant, batch, whole)
@@ -125,16 +131,6 @@ def _arrays(model: Model, state: State) -> dict[str, Ints]:
     return arrays | {name: array for name, array in state.tensors.items() if _changes(name)}
 
 
-def can_run(model: Model, ops: ModuleType) -> bool:
-    """Whether a program can take the steps of a network."""
-    if machine_of(ops) is None:
-        return False
-    known = model.scheme.programs
-    if "can learn" not in known:
-        known["can learn"] = is_known(model.graph)
-    return bool(known["can learn"])
-
-
 def step(
     model: Model, state: State, settings: Settings, x: Int8, y: Ints, ops: ModuleType, seed: int,
     key: Hashable, write: Write,
@@ -152,7 +148,7 @@ def step(
     else:
         check_labels(y, len(x), model.graph.output_size)
     return _trainer(model, state, settings, ops).step(
-        model, state, x, np.ascontiguousarray(y, np.int32), seed, key, write
+        model, state, x, y.astype(np.int32).reshape(-1), seed, key, write
     )
 
 
@@ -161,8 +157,8 @@ def _trainer(model: Model, state: State, settings: Settings, ops: ModuleType) ->
     known = model.scheme.programs
     tensors = state.tensors
     if isinstance(tensors, BlockTensors):
-        found: Trainer | None = known.get((id(tensors.layout), settings, ops))
-        if found is not None:
+        found: Trainer | None = known.get(id(tensors.layout))
+        if found is not None and found.made_for == (settings, ops):
             return found
     crc = 0
     for name in sorted(tensors):
@@ -171,7 +167,7 @@ def _trainer(model: Model, state: State, settings: Settings, ops: ModuleType) ->
     key = ("training", crc, model.task, settings, ops)
     if key not in known:
         trainer = Trainer(model, state, settings, ops)
-        known[key] = known[id(trainer._layout), settings, ops] = trainer
+        known[key] = known[id(trainer._layout)] = trainer
     made: Trainer = known[key]
     return made
 

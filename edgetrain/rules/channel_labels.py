@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 
 from edgetrain import heads
-from edgetrain.arithmetic.goodness import pair_loss
+from edgetrain.arithmetic.goodness import CHANNEL_BITS, CHANNEL_MAX, pair_loss
 from edgetrain.arithmetic.losses import LOGIT_BITS, PROBABILITY_BITS, softmax
 from edgetrain.arithmetic.randomness import PERTURB, random_below, stream_key
 from edgetrain.arithmetic.rounding import INT32_MAX, Int8, Int32, Int64, Ints, quantize_multiplier
@@ -26,9 +26,8 @@ from edgetrain.state import State
 from edgetrain.state import initial as initial_state
 from edgetrain.step import Step, tensor_number
 
-CHANNEL_BITS = 4
-"""Fraction bits of a class's channel."""
-CHANNEL_MAX = 255
+THRESHOLD = 1 << LOGIT_BITS
+"""Of a class's goodness."""
 EARLY_RATE = 26
 """Blocks before the last learn at a tenth of the rate (Q8), as in `MonoForward`."""
 FRESH_WEIGHT = 4
@@ -121,7 +120,7 @@ def _channel_error(
     """Return the error of the channels, int8 (batch * pixels, classes), and its exponent."""
     value, rows = class_goodness(channels), np.arange(len(y))
     wrong = wrong_labels(step, softmax(value) if hard else np.ones_like(value), y)
-    threshold = 0 if symmetric else 1 << LOGIT_BITS
+    threshold = 0 if symmetric else THRESHOLD
     up, down, _ = pair_loss(value[rows, y] - threshold, value[rows, wrong] - threshold, symmetric)
     slope = np.zeros(value.shape, np.int32)
     slope[rows, y], slope[rows, wrong] = up, down

@@ -8,7 +8,10 @@ from edgetrain import heads
 from edgetrain.arena import Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import Choice, is_convolutional, select, split
+from edgetrain.compiled import contrastive, training
+from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
+from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
 from edgetrain.model import Model
 from edgetrain.rules import channel_labels, input_labels
@@ -86,6 +89,8 @@ class ForwardForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
+        if machine_of(ops):
+            return training.step(model, state, self.settings, x, y, ops, seed, self, self._write)
         step = Step(model, state, self.settings, ops, seed, x)
         symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"
         if self.labels_in_input(model):
@@ -94,6 +99,19 @@ class ForwardForward:
             loss = channel_labels.learn(step, x, y, symmetric, hard, self.blocks)
         metrics = {"loss": int(loss.sum()), "saturated": step.saturated}
         return *step.result(), metrics
+
+    def _write(self, learning: Learning) -> None:
+        """Write a step as a program."""
+        model, is_paired = learning.net.model, self.labels_in_input(learning.net.model)
+        threshold = int(learning.state["threshold"][0]) if is_paired else channel_labels.THRESHOLD
+        symmetric, hard = self.goodness_loss == "symmetric", self.negatives == "hard"
+        contrast = contrastive.Contrast(symmetric, hard, threshold)
+        if is_paired:
+            trained = select(model.graph, self.settings.train)
+            contrastive.write_pairs(learning, trained, contrast, input_labels.neutral(model))
+        else:
+            plans = channel_labels.plans(model, self.settings, self.blocks)
+            contrastive.write_channels(learning, plans, contrast, channel_labels.EARLY_RATE)
 
     def predict(self, model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
         """Predict with the goodness of every label, or with the classifier; see `Rule.predict`."""

@@ -12,6 +12,7 @@ from edgetrain.arena import SUM_BYTES, Cost, inference_arena
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import select
 from edgetrain.compiled import perturbed, training
+from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
 from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
@@ -90,7 +91,7 @@ class ForwardGradient:
         if not 1 <= self.queries <= 64:
             raise RuleError(f"queries must be in [1, 64], got {self.queries}")
 
-    @property
+    @cached_property
     def uses_sign(self) -> bool:
         """Whether only the sign of a difference counts."""
         return (self.estimate or DEFAULT_ESTIMATE[self.space]) == "sign"
@@ -125,7 +126,7 @@ class ForwardGradient:
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
         settings = self._clipped
-        if settings.loss == "cross_entropy" and training.can_run(model, ops):
+        if machine_of(ops):
             return self._run(model, state, settings, x, y, ops, seed)
         step = Step(model, state, settings, ops, seed, x)
         nodes, space = self.perturbed(model), SPACES[self.space]
@@ -160,11 +161,10 @@ class ForwardGradient:
             perturbed.write(learning, self.space, nodes, self.queries, self.uses_sign, exact)
 
         model, state, metrics = training.step(model, state, settings, x, y, ops, seed, self, write)
-        if self.space == "weight" and self.head == "same":
-            metrics = {**metrics, "loss": metrics["loss"] // (2 * self.queries)}
         if self.space == "weight":
-            sums = [metrics[f"slope_{query}"] for query in range(self.queries)]
-            metrics = {**metrics, **self._slopes(sums)}
+            loss, saturated, *sums = metrics.values()
+            loss = loss if self.head == "exact" else loss // (2 * self.queries)
+            metrics = {"loss": loss, "saturated": saturated, **self._slopes(sums)}
         return model, state, metrics
 
     @cached_property

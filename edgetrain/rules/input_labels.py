@@ -30,6 +30,7 @@ from edgetrain.arithmetic.rounding import (
 )
 from edgetrain.backward import gradients
 from edgetrain.blocks import select
+from edgetrain.compiled import contrastive
 from edgetrain.errors import RuleError
 from edgetrain.graph import INPUT, Node
 from edgetrain.inference import accumulate, ends_linear, finish
@@ -90,6 +91,12 @@ def first_that_counts(model: Model) -> int:
     return 1 if len(hidden_layers(model)) > 1 else 0
 
 
+def neutral(model: Model) -> int:
+    """Return the code of every class in a sample without a label."""
+    zero = model.scheme.activations[INPUT].zero_point
+    return zero + (INT8_MAX - zero) // NEUTRAL_SHARE
+
+
 def embed(model: Model, x: Int8, y: Ints | None) -> Int8:
     """Overwrite the first features of samples with labels, or with no label.
 
@@ -104,7 +111,7 @@ def embed(model: Model, x: Int8, y: Ints | None) -> Int8:
     zero = model.scheme.activations[INPUT].zero_point
     classes = model.graph.output_size
     flat = x.reshape(len(x), -1).copy()
-    flat[:, :classes] = zero + (INT8_MAX - zero) // NEUTRAL_SHARE if y is None else zero
+    flat[:, :classes] = neutral(model) if y is None else zero
     if y is not None:
         flat[np.arange(len(x)), y] = INT8_MAX
     return flat
@@ -188,9 +195,14 @@ def wrong_labels(step: Step, weights: Ints, y: Ints) -> Int64:
 
 def predict(model: Model, state: State, x: Int8, ops: ModuleType) -> Int32:
     """Try every label; return the goodness of all layers, or of all but the first."""
+    skip = first_that_counts(model)
+    counting = [node.name for node in hidden_layers(model)[skip:]]
+    scales = {name: state.tensors[f"goodness/{name}"][0] for name in counting}
+    compiled = contrastive.predict(model, scales, x, ops)
+    if compiled is not None:
+        return compiled
     classes = model.graph.output_size
     total = np.zeros((len(x), classes), np.int32)
-    skip = first_that_counts(model)
     for label in range(classes):
         sample = embed(model, x, np.full(len(x), label))
         for i, (node, _, result) in enumerate(layers(model, sample, ops)):

@@ -13,6 +13,7 @@ from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.backward import backward, forward
 from edgetrain.blocks import Block, Choice, Plan, is_convolutional, plan, select, split
 from edgetrain.compiled import local, training
+from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
 from edgetrain.compiled.learning import Learning
 from edgetrain.errors import RuleError
@@ -91,7 +92,7 @@ class MonoForward:
         self, model: Model, state: State, x: Int8, y: Ints, ops: ModuleType, seed: int = 0
     ) -> tuple[Model, State, Metrics]:
         """Learn from one batch; see `Rule.step`."""
-        if training.can_run(model, ops):
+        if machine_of(ops):
             return self._run(model, state, x, y, ops, seed)
         step = Step(model, state, self.settings, ops, seed, x)
         *early, last = self.plans(model)
@@ -111,7 +112,8 @@ class MonoForward:
         )
 
         def write(learning: Learning) -> None:
-            local.write(learning, plans, warm, int(state.tensors["early_rate"][0]))
+            rate = int(state.tensors["early_rate"][0])
+            local.write(learning, plans, warm, rate, local.pooled_head)
 
         key = (self, warm)
         return training.step(model, state, self.settings, x, y, ops, seed, key, write)

@@ -28,8 +28,8 @@ from edgetrain.state import State, trace
 CLASSES = 3
 
 
-def window(kernel: int, stride: int = 1, pad: int = 0) -> Window:
-    return Window((kernel, kernel), (stride, stride), (pad,) * 4)
+def window(kernel: int, stride: int = 1, pad: int = 0, groups: int = 1) -> Window:
+    return Window((kernel, kernel), (stride, stride), (pad,) * 4, groups)
 
 
 def smooth() -> Graph:
@@ -47,6 +47,20 @@ def smooth() -> Graph:
         Node("classifier", "dense", ("sigmoid",), CLASSES),
     ]
     return Graph((6, 6, 2), tuple(nodes))
+
+
+def grouped() -> Graph:
+    """Convolutions in groups: three filters a channel, groups of 3, 15 and 5, two filters."""
+    nodes = (
+        Node("triple", "conv2d", (INPUT,), 9, window(3, 1, 1, 3), "relu"),
+        Node("threes", "conv2d", ("triple",), 30, window(3, 2, 1, 3), "relu6"),
+        Node("fifteens", "conv2d", ("threes",), 10, window(1, 1, 0, 2), "relu"),
+        Node("fives", "conv2d", ("fifteens",), 6, window(3, 1, 1, 2), "relu"),
+        Node("double", "conv2d", ("fives",), 12, window(2, 2, 0, 6), "relu"),
+        Node("mean", "global_average_pool", ("double",)),
+        Node("classifier", "dense", ("mean",), CLASSES),
+    )
+    return Graph((7, 7, 3), nodes)
 
 
 def balanced(graph: Graph, x) -> FloatModel:
@@ -83,6 +97,7 @@ NETWORKS: dict[str, Callable[[], Graph]] = {
     "mobilenet_v1": lambda: mobilenet_v1((16, 16, 3), CLASSES).graph,
     "autoencoder": lambda: autoencoder((12,), hidden=8, code=3).graph,
     "smooth": smooth,
+    "grouped": grouped,
 }
 
 
@@ -109,6 +124,13 @@ CASES: list[tuple[str, Rule]] = [
     ("mlp", ForwardForward(settings=options(**W16))),
     ("mlp", ForwardForward(settings=options(**MOMENTUM), goodness_loss="threshold",
                            negatives="random", sharpness=1.0)),
+    ("mlp", ForwardForward(settings=options(**W16, error_clip=2.0**-6), goodness_loss="threshold",
+                           sharpness=1024.0)),
+    ("mlp", ForwardForward(settings=options(train=("hidden1",), schedule="linear", steps=30),
+                           sharpness=0.25)),
+    ("mlp", ForwardForward(settings=options(train=1), negatives="random")),
+    ("mlp", ForwardForward(settings=FAST, labels="channel", goodness_loss="threshold")),
+    ("cnn", ForwardForward(settings=options(train=2, schedule="steps", steps=24), blocks="layer")),
     ("cnn", ForwardForward(settings=options(learning_rate=4.0), labels="channel",
                            blocks="layer")),
     ("ds_cnn", ForwardForward(settings=FAST_W16, blocks="residual", negatives="random")),
@@ -116,7 +138,11 @@ CASES: list[tuple[str, Rule]] = [
                               goodness_loss="threshold")),
     ("resnet8", ForwardForward(settings=FAST, blocks=2, negatives="random")),
     ("mobilenet_v1", ForwardForward(settings=FAST_W16, blocks="residual")),
+    ("grouped", MonoForward(settings=options(**W16, **MOMENTUM), blocks="layer", warmup=2,
+                            early_rate=1.0)),
     ("smooth", ForwardForward(settings=FAST, blocks="network")),
+    ("grouped", ForwardForward(settings=FAST, blocks=2, negatives="random")),
+    ("smooth", ForwardForward(settings=replace(FAST, bits=2, error_clip=0.5), blocks=2)),
     ("mlp", ForwardGradient(settings=options(**W16))),
     ("mlp", ForwardGradient(settings=options(**MOMENTUM), **ACTIVITY)),
     ("mlp", ForwardGradient(settings=options(learning_rate=2**-5), space="weight")),
@@ -126,9 +152,12 @@ CASES: list[tuple[str, Rule]] = [
     ("signal", ForwardGradient(settings=options(), space="weight", head="same", estimate="value")),
     ("resnet8", ForwardGradient(settings=options(**W16))),
     ("mobilenet_v1", ForwardGradient(settings=options(train=5), space="weight", queries=1)),
+    ("autoencoder", ForwardGradient(settings=REGRESSION, queries=2)),
     ("autoencoder", ForwardGradient(settings=REGRESSION, head="same")),
     ("autoencoder", ForwardGradient(settings=REGRESSION, head="same", space="weight", queries=3)),
     ("smooth", ForwardGradient(settings=options(bits=8), queries=1)),
+    ("grouped", ForwardGradient(settings=options(**MOMENTUM), queries=2)),
+    ("grouped", ForwardGradient(settings=options(**W16), space="weight")),
     ("mlp", Backprop(settings=options())),
     ("cnn", Backprop(settings=options(schedule="steps", steps=24))),
     ("ds_cnn", Backprop(settings=options(**W16))),
@@ -137,6 +166,7 @@ CASES: list[tuple[str, Rule]] = [
     ("mobilenet_v1", Backprop(settings=options(learning_rate=2**-5, **W16))),
     ("autoencoder", Backprop(settings=replace(REGRESSION, **MOMENTUM))),
     ("smooth", Backprop(settings=options(bits=8))),
+    ("grouped", Backprop(settings=options())),
 ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from edgetrain.arithmetic.goodness import CHANNEL_BITS
 from edgetrain.arithmetic.losses import LOGIT_BITS, PROBABILITY_BITS
 from edgetrain.blocks import Plan
 from edgetrain.exporters.c_writing import input_labels
@@ -12,7 +13,7 @@ from edgetrain.exporters.c_writing.learn import block_by_block, start_of_head, t
 from edgetrain.exporters.c_writing.program import Program
 from edgetrain.exporters.c_writing.unit import Unit, head_name
 from edgetrain.heads import feature_count, pixels
-from edgetrain.rules.channel_labels import CHANNEL_BITS, EARLY_RATE, plans
+from edgetrain.rules.channel_labels import EARLY_RATE, plans
 from edgetrain.rules.forward_forward import ForwardForward
 from edgetrain.settings import FULL_RATE
 

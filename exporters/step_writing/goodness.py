@@ -2,6 +2,7 @@
 
 import math
 
+from edgetrain.arithmetic.goodness import CHANNEL_BITS, CHANNEL_MAX
 from edgetrain.arithmetic.losses import LOGIT_BITS, PROBABILITY_BITS
 from edgetrain.arithmetic.randomness import CONTRAST
 from edgetrain.blocks import Plan
@@ -31,8 +32,8 @@ def _learn_block(learning: Learning, rule: ForwardForward, plan: Plan, values: V
     pixels = math.prod(shape[:-1])
     rows = emit.reshape(values[name], (batch * pixels, shape[-1]))
     outputs = blocks.logits(learning, name, rows)
-    bits = LOGIT_BITS - channel_labels.CHANNEL_BITS
-    channels = emit.clip(emit.shift_right(outputs, bits), 0, channel_labels.CHANNEL_MAX)
+    bits = LOGIT_BITS - CHANNEL_BITS
+    channels = emit.clip(emit.shift_right(outputs, bits), 0, CHANNEL_MAX)
     channels = emit.reshape(channels, (batch, pixels, classes))
     error = _channel_error(learning, rule, name, channels)
     e, exponent = blocks.teach_head(learning, name, rows, error)
@@ -48,7 +49,7 @@ def _channel_error(learning: Learning, rule: ForwardForward, name: str, channels
     classes = learning.net.graph.output_size
     pixels = math.prod(learning.net.graph.shapes[name][:-1])
     squares = emit.divide(emit.total(emit.times(channels, channels), 1), pixels)
-    value = emit.times(squares, 1 << (LOGIT_BITS - 2 * channel_labels.CHANNEL_BITS))
+    value = emit.times(squares, 1 << (LOGIT_BITS - 2 * CHANNEL_BITS))
     symmetric = rule.goodness_loss == "symmetric"
     wrong = wrong_labels(learning, emit.softmax(value) if rule.negatives == "hard" else None)
     threshold = 0 if symmetric else 1 << LOGIT_BITS
@@ -58,7 +59,7 @@ def _channel_error(learning: Learning, rule: ForwardForward, name: str, channels
     spread = emit.reshape(learning.if_valid(slope), (batch, 1, classes))
     acc = emit.reshape(emit.times(channels, spread), (batch * pixels, classes))
     share = learning.factor(f"goodness/{name}")
-    exponent = -PROBABILITY_BITS - channel_labels.CHANNEL_BITS
+    exponent = -PROBABILITY_BITS - CHANNEL_BITS
     return learning.scale(learning.row(name, 2), acc, share, exponent)
 
 

@@ -84,7 +84,7 @@ def embed(net: Network, flat: Tensor, y: Tensor | int | None) -> Tensor:
     emit, zero, classes = net.emit, net.zero(INPUT), net.graph.output_size
     old = emit.codes(emit.cut(flat, 0, classes, 1))
     if y is None:
-        neutral = zero + (INT8_MAX - zero) // input_labels.NEUTRAL_SHARE
+        neutral = input_labels.neutral(net.model)
         first = emit.plus(emit.times(old, 0), neutral)
     elif isinstance(y, int):
         row = np.full((1, classes), zero, np.int32)

@@ -10,7 +10,7 @@ from edgetrain.architectures import autoencoder, cnn, ds_cnn, mlp, mobilenet_v1,
 from edgetrain.compiled.inference import infer
 from edgetrain.inference import infer as specified
 from edgetrain.quantize import quantize
-from edgetrain.rules import ForwardGradient, MonoForward
+from edgetrain.rules import ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
 from edgetrain.state import trace
 
@@ -25,6 +25,7 @@ NETWORKS = {
 SETTINGS = Settings(learning_rate=2**-4, batch=4)
 RULES = {
     "mono_forward": MonoForward(settings=SETTINGS, warmup=0),
+    "forward_forward": ForwardForward(settings=SETTINGS),
     "activity": ForwardGradient(settings=SETTINGS),
     "weight": ForwardGradient(settings=SETTINGS, space="weight"),
 }

@@ -11,24 +11,33 @@ pytest.importorskip("numba", reason="Numba is not installed")
 
 from edgetrain import fixed, kernels
 from edgetrain.architectures import ds_cnn, mlp
+from edgetrain.arithmetic.losses import LOGIT_BITS
 from edgetrain.compiled import training
 from edgetrain.compiled.block import BlockParams
 from edgetrain.compiled.builder import Builder
 from edgetrain.errors import RuleError
+from edgetrain.fixed import Window
 from edgetrain.graph import INPUT, Graph, Node
 from edgetrain.model import FloatModel, Weights
 from edgetrain.quantize import quantize
-from edgetrain.rules import Backprop, ForwardGradient, MonoForward
+from edgetrain.rules import Backprop, ForwardForward, ForwardGradient, MonoForward
 from edgetrain.settings import Settings
-from edgetrain.state import trace
+from edgetrain.state import State, trace
 
 SETTINGS = Settings(batch=8, learning_rate=2**-4)
+CONTRASTS = [
+    ForwardForward(settings=SETTINGS),
+    ForwardForward(settings=replace(SETTINGS, momentum=0.5, weights="w16"), blocks="layer",
+                   goodness_loss="threshold", negatives="random"),
+]  # fmt: skip
 RULES = [
     MonoForward(settings=SETTINGS, warmup=0), Backprop(settings=SETTINGS),
     ForwardGradient(settings=SETTINGS), ForwardGradient(settings=SETTINGS, space="weight"),
     MonoForward(settings=replace(SETTINGS, momentum=0.875), warmup=0),
     ForwardGradient(settings=replace(SETTINGS, momentum=0.5, weights="w16"), space="weight"),
+    *CONTRASTS,
 ]  # fmt: skip
+REGRESSION = ForwardGradient(settings=replace(SETTINGS, loss="squared_error"), queries=2)
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +45,47 @@ def ops():
     return kernels.load("numba")
 
 
-@pytest.fixture(params=["mlp", "ds_cnn"])
+def grouped():
+    """A network with a convolution in groups of channels."""
+    window = Window((3, 3), (1, 1), (1, 1, 1, 1), 4)
+    nodes = (
+        Node("groups", "conv2d", (INPUT,), 64, window, "relu"),
+        Node("mean", "global_average_pool", ("groups",)),
+        Node("classifier", "dense", ("mean",), 10),
+    )
+    graph, rng = Graph((12, 12, 32), nodes), np.random.default_rng(6)
+    params = {node.name: Weights(rng.normal(0, 0.2, graph.weight_shape(node)),
+                                 np.zeros(node.n_out)) for node in graph.trainable}  # fmt: skip
+    return FloatModel(graph, params)
+
+
+NETWORKS = {
+    "mlp": lambda: mlp((256,), 10), "ds_cnn": lambda: ds_cnn((25, 10, 1), 10, channels=32),
+    "grouped": grouped,
+}  # fmt: skip
+
+
+@pytest.fixture(params=NETWORKS)
 def given(request):
-    """A model, a batch, and the largest value that a step which allocated would allocate."""
-    real = mlp((256,), 10) if request.param == "mlp" else ds_cnn((25, 10, 1), 10, channels=32)
+    """A model and a batch, whose arrays are larger than what Python allocates for a step."""
+    real = NETWORKS[request.param]()
     x = np.random.default_rng(5).normal(size=(8, *real.graph.input_shape)).astype(np.float32)
     model = quantize(real, x, headroom=2.0)
     return model, model.quantize_input(x), np.arange(8) % 10
 
 
-@pytest.mark.parametrize(
-    "rule", RULES, ids=lambda r: f"{type(r).__name__} {getattr(r, 'space', '')}"
-)
+def name_of(rule):
+    return f"{type(rule).__name__} {getattr(rule, 'space', '')}"
+
+
+every_rule = pytest.mark.parametrize("rule", RULES, ids=name_of)
+
+
+@pytest.mark.parametrize("rule", [*RULES, REGRESSION], ids=name_of)
 def test_steps_after_the_first_allocate_nothing(given, rule, ops):
     model, x, y = given
+    if rule is REGRESSION:
+        y = np.eye(10, dtype=np.int32)[y] << LOGIT_BITS
     state = rule.init(model)
     for _ in range(3):
         model, state, _ = rule.step(model, state, x, y, ops)
@@ -97,14 +133,34 @@ def test_a_state_of_another_model_or_of_numpy_goes_on(given, ops):
     assert trace(*one[:2]) == trace(*other[:2])
 
 
-def test_batches_of_several_sizes_in_one_run(given, ops):
+@every_rule
+def test_batches_of_several_sizes_in_one_run(given, rule, ops):
     model, x, y = given
-    rule = RULES[0]
     here = there = model, rule.init(model)
     for size in (8, 3, 8, 1):
         here = rule.step(*here, x[:size], y[:size], fixed)[:2]
         there = rule.step(*there, x[:size], y[:size], ops)[:2]
         assert trace(*here) == trace(*there)
+
+
+@pytest.mark.parametrize("rule", CONTRASTS, ids=lambda r: r.goodness_loss)
+def test_exponents_of_contrasts_rise_and_sink_as_specified(given, rule, ops):
+    """In batches of 3, the last of them smaller; at step 31 exponents may be lowered."""
+    model, x, y = given
+    start = rule.init(model)
+    for first, number in [(start.tensors["exponents"][0, 0], 0), (0, 30)]:
+        tensors = dict(start.tensors)
+        tensors["exponents"] = np.full_like(tensors["exponents"], [first, 0])
+        here = there = model, State(number, tensors)
+        for i in range(8):
+            rows = slice(3 * (i % 3), 3 * (i % 3) + 3)
+            *here, metrics = rule.step(*here, x[rows], y[rows], fixed, 7)
+            *there, found = rule.step(*there, x[rows], y[rows], ops, 7)
+            assert found == metrics
+            assert trace(*here) == trace(*there)
+        moved = here[1].tensors["exponents"][:, 0] - first
+        assert (moved.max() > 0) if number == 0 else (moved.min() < 0)
+    np.testing.assert_array_equal(rule.predict(*here, x, fixed), rule.predict(*there, x, ops))
 
 
 def test_rules_of_different_rates_do_not_share_constants(given, ops):
@@ -134,7 +190,7 @@ def test_a_layer_may_have_the_name_of_a_heads_scale(ops):
     assert trace(*ours) == trace(*wanted)
 
 
-@pytest.mark.parametrize("rule", RULES[:1] + RULES[2:3], ids=lambda r: type(r).__name__)
+@every_rule
 def test_bad_samples_and_labels_are_refused_before_anything_runs(given, rule, ops):
     model, x, y = given
     state = rule.init(model)
