@@ -53,7 +53,7 @@ def last_step(line):
 @part
 def place_of(packed, first, columns, steps):
     """Address of the first step of LANES outputs."""
-    return packed + (first // columns * steps * columns + first % columns) * STEP
+    return packed + (first // columns * (steps - 1) * columns + first) * STEP
 
 
 @part
