@@ -75,12 +75,18 @@ def move(drawn, count, size, eps, old_w, new_w):
 
 
 @part
+def last_words(drawn, size, count):
+    """Words with the signs of biases."""
+    line = size // 32 + 1
+    return words(drawn, count * line)[line - 1 :: line]
+
+
+@part
 def move_biases(drawn, size, eps, limit, old_b, new_b):
     """Move biases of outputs along their signs."""
-    line = size // 32 + 1
-    bits = words(drawn + 4 * (line - 1), len(old_b) * line)
+    bits, lane = last_words(drawn, size, len(old_b)), size % 32
     for j in range(len(old_b)):
-        step = eps * BIAS_INPUT * I64(sign(bits[j * line], size % 32))
+        step = eps * BIAS_INPUT * I64(sign(bits[j], lane))
         new_b[j] = I32(min(max(I64(old_b[j]) + step, -limit), limit))
 
 
@@ -231,9 +237,9 @@ def step_rows(slopes, keys, start, scales_w, scales_b, places, w, master, moved,
         old, new = places[OLD] + w + at, places[NEW] + w + at
         free = outputs * size - at if old != new else I64(0)
         step_signed_rows(drawn, octets, slope, scales_w, old, new, size, free)
-        last = words(drawn + 4 * (line - 1), rows * line)
+        bits, lane = last_words(drawn, size, rows), size % 32
         for j in range(rows):
-            totals[j] = I32(I32(slope) * sign(last[j * line], size % 32))
+            totals[j] = I32(I32(slope) * sign(bits[j], lane))
     else:
         for j in range(rows):
             n, signs = start + j, words(drawn + 4 * j * line, line)

@@ -59,8 +59,9 @@ def place_of(packed, first, columns, steps):
 @part
 def take_off(totals, first, count, zero, b, bias):
     """Take off biases what activations have too much."""
+    old, new, extra = b[first : first + count], bias[first : first + count], I32(zero + ADDED)
     for j in range(count):
-        bias[first + j] = I32(b[first + j] - I32(I32(zero + ADDED) * totals[j]))
+        new[j] = I32(old[j] - I32(extra * totals[j]))
 
 
 @part
