@@ -75,12 +75,18 @@ def move(drawn, count, size, eps, old_w, new_w):
 
 
 @part
+def last_words(drawn, size, count):
+    """Words with the signs of biases."""
+    line = size // 32 + 1
+    return words(drawn, count * line)[line - 1 :: line]
+
+
+@part
 def move_biases(drawn, size, eps, limit, old_b, new_b):
     """Move biases of outputs along their signs."""
-    line = size // 32 + 1
-    bits = words(drawn + 4 * (line - 1), len(old_b) * line)
+    bits, lane = last_words(drawn, size, len(old_b)), size % 32
     for j in range(len(old_b)):
-        step = eps * BIAS_INPUT * I64(sign(bits[j * line], size % 32))
+        step = eps * BIAS_INPUT * I64(sign(bits[j], lane))
         new_b[j] = I32(min(max(I64(old_b[j]) + step, -limit), limit))
 
 
@@ -154,7 +160,7 @@ def step_signed_rows(signs, octets, slope, scales, old, new, size, free):
 
     free says how many new weights may be written before they are due, from the first one on.
     """
-    line, aside, end = size // 32 + 1, scratch(), 0
+    line, rest, aside, end = size // 32 + 1, size % OCTETS, scratch(), 0
     while end < len(scales):
         first, scale = end, scales[end]
         while end < len(scales) and scales[end] == scale:
@@ -162,14 +168,17 @@ def step_signed_rows(signs, octets, slope, scales, old, new, size, free):
         plus, plus_most = fine_step(slope * scale)
         minus, minus_most = fine_step(-slope * scale)
         for j in range(first, end):
-            for k in range(0, size, OCTETS):
-                at = j * size + k
-                is_whole = k + OCTETS <= size or at + OCTETS <= free
-                target = new + at if is_whole else aside
-                step_along_signs(signs + 4 * j * line + k // 8, octets + at, plus, plus_most,
-                                 minus, minus_most, old + at, target)  # fmt: skip
-                if not is_whole:
-                    copy(new + at, target, size - k)
+            own, at = signs + 4 * j * line, j * size
+            for k in range(0, size - rest, OCTETS):
+                step_along_signs(own + k // 8, octets + at + k, plus, plus_most, minus, minus_most,
+                                 old + at + k, new + at + k)  # fmt: skip
+            if rest:
+                at += size - rest
+                target = new + at if at + OCTETS <= free else aside
+                step_along_signs(own + (size - rest) // 8, octets + at, plus, plus_most, minus,
+                                 minus_most, old + at, target)  # fmt: skip
+                if target == aside:
+                    copy(new + at, aside, rest)
 
 
 @part
@@ -183,15 +192,22 @@ def add_signs(own, drawn, slope, adds):
 
 
 @part
-def step_rows(slopes, seed, number, tensor, start, scales_w, scales_b, places, w, master, moved,
+def draw_keys(seed, number, tensor, keys):
+    """Compute the keys of a tensor's signs in every query of a step, and of its rounding behind."""
+    queries = len(keys) - 1
+    for q in range(queries):
+        keys[q, 0], keys[q, 1] = stream_key(seed, number * queries + q, tensor, PERTURB)
+    keys[queries, 0], keys[queries, 1] = stream_key(seed, number, tensor, ROUND)
+
+
+@part
+def step_rows(slopes, keys, start, scales_w, scales_b, places, w, master, moved,
               size, outputs, old_b, new_b, limit, room):  # fmt: skip
     """Step outputs from start on along the signs of every query, one for every scale.
 
     Args:
         slopes: int32 or int64, from `slope_of`, or as a journal holds them.
-        seed: of the run.
-        number: of the step.
-        tensor: number of the weights.
+        keys: from `draw_keys`.
         start: first output.
         scales_w: int32, multipliers of their weights.
         scales_b: int32, multipliers of their biases.
@@ -214,24 +230,22 @@ def step_rows(slopes, seed, number, tensor, start, scales_w, scales_b, places, w
     )  # fmt: skip
     totals, acc = ints(room, rows), ints(room + 4 * rows, size + 1)
     drawn = room + 4 * (rows + size + OCTETS)
-    key = stream_key(seed, number, tensor, ROUND)
-    octets = draw_octets(key, at, rows * size, drawn + 4 * (rows * line + 64))
-    draw_signs(stream_key(seed, number * queries, tensor, PERTURB), start, rows, line, drawn)
+    octets = draw_octets(keys[queries], at, rows * size, drawn + 4 * (rows * line + 64))
+    draw_signs(keys[0], start, rows, line, drawn)
     is_plain, slope = queries == 1 and master < 0 and moved[0] < 0, I64(slopes[0])
     if is_plain and abs(slope) * largest(scales_w) < MOST_STEP:
         old, new = places[OLD] + w + at, places[NEW] + w + at
         free = outputs * size - at if old != new else I64(0)
         step_signed_rows(drawn, octets, slope, scales_w, old, new, size, free)
-        last = words(drawn + 4 * (line - 1), rows * line)
+        bits, lane = last_words(drawn, size, rows), size % 32
         for j in range(rows):
-            totals[j] = I32(I32(slope) * sign(last[j * line], size % 32))
+            totals[j] = I32(I32(slope) * sign(bits[j], lane))
     else:
         for j in range(rows):
             n, signs = start + j, words(drawn + 4 * j * line, line)
             for q in range(queries):
                 if q:
-                    key = stream_key(seed, number * queries + q, tensor, PERTURB)
-                    fill_words(key[0], key[1], n * line, signs)
+                    fill_words(keys[q, 0], keys[q, 1], n * line, signs)
                 add_signs(acc, signs, I32(slopes[q]), q)
             totals[j] = acc[size]
             own, taken = follow(acc.ctypes.data, I32(0), moved, places, n * size, size)
@@ -277,6 +291,8 @@ def learn_signs(row, first, count, places):
     slopes = longs(scratch(), queries)
     for q in range(queries):
         slopes[q] = slope_of(longs(differences + 8 * q * capacity, batch), batch, uses_sign)
+    keys = words(slopes.ctypes.data + 8 * queries, 2 * queries + 2).reshape((queries + 1, 2))
+    draw_keys(given[SEED], given[NUMBER], tensor, keys)
     moved = momentum(places, r[P + 12], r[P + 13], r[P + 14], exponent)
     old_b, new_b = ints(places[OLD] + b, outputs), ints(places[NEW] + b, outputs)
     together = stepped_together(size, outputs)
@@ -290,6 +306,6 @@ def learn_signs(row, first, count, places):
             multipliers(ints(at, rows), ints(at + 4 * outputs, rows), exponent, divisor,
                         given[RATE], fraction, own)  # fmt: skip
         given[SATURATED] += step_rows(
-            slopes, given[SEED], given[NUMBER], tensor, start, *scales, places, w, master, moved,
-            size, outputs, old_b, new_b, limit, room + 8 * together,
+            slopes, keys, start, *scales, places, w, master, moved, size, outputs, old_b, new_b,
+            limit, room + 8 * together,
         )  # fmt: skip

@@ -76,14 +76,15 @@ def last_step(line):
 @part
 def place_of(packed, first, columns, steps):
     """Address of the first step of LANES outputs."""
-    return packed + (first // columns * steps * columns + first % columns) * STEP
+    return packed + (first // columns * (steps - 1) * columns + first) * STEP
 
 
 @part
 def take_off(totals, first, count, zero, b, bias):
     """Take off biases what activations have too much."""
+    old, new, extra = b[first : first + count], bias[first : first + count], I32(zero + ADDED)
     for j in range(count):
-        bias[first + j] = I32(b[first + j] - I32(I32(zero + ADDED) * totals[j]))
+        new[j] = I32(old[j] - I32(extra * totals[j]))
 
 
 @part

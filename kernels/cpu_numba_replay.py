@@ -9,7 +9,7 @@ from edgetrain.arithmetic.rooms import learning_signs
 from edgetrain.arithmetic.rounding import Int8, Int32
 from edgetrain.kernels.cpu_numba_jit import jit
 from edgetrain.kernels.cpu_numba_learn import NO_MOMENTUM
-from edgetrain.kernels.cpu_numba_learn_signs import step_rows, stepped_together
+from edgetrain.kernels.cpu_numba_learn_signs import draw_keys, step_rows, stepped_together
 from edgetrain.kernels.cpu_numba_memory import PLACES
 from edgetrain.kernels.cpu_numba_single import ready, room, with_slack
 
@@ -21,10 +21,12 @@ def replay(w, b, slopes, seed, tensor, first, rates_w, rates_b, limit, room):
     As many channels as fit in the cache take all their steps before the next ones.
     """
     together, places = stepped_together(w.shape[1], len(w)), np.zeros(PLACES, np.int64)
+    keys = np.empty((slopes.shape[1] + 1, 2), np.uint32)
     for start in range(0, len(w), together):
         end = min(start + together, len(w))
         for s in range(len(slopes)):
-            step_rows(slopes[s], seed, first + s, tensor, start, rates_w[s, start:end],
+            draw_keys(seed, first + s, tensor, keys)
+            step_rows(slopes[s], keys, start, rates_w[s, start:end],
                       rates_b[s, start:end], places, w.ctypes.data, -1, NO_MOMENTUM, w.shape[1],
                       len(w), b, b, limit, room.ctypes.data)  # fmt: skip
 

@@ -228,3 +228,24 @@ def test_arrays_that_live_at_the_same_time_never_overlap():
         )
         assert apart
     assert size < sum(-(-b.size // 64) * 64 for b in every)  # dead arrays give their place away
+
+
+def test_what_a_loop_of_one_turn_needs_is_prepared_right_before_it_is_read():
+    for whole in (False, True):
+        builder = Builder(whole)
+        x, raw, ready, y = (builder.array(64) for _ in range(4))
+        with builder.each(1):
+            builder.prepare("clear", y=raw, size=64)
+            builder.prepare("spread", x=raw, pixels=1, width=1, y=ready)
+            builder.emit("input", y=x, size=64)
+            builder.emit("spread", x=x, pixels=1, width=1, y=y)
+            builder.emit("spread", x=ready, pixels=1, width=1, y=y)
+            builder.emit("output", x=y, size=64)
+        rows, _ = builder.finish()
+
+        names = [name for name, _, _ in rows]
+        first = ["clear", "spread", "each", "input", "spread", "spread", "output"]
+        late = ["each", "input", "spread", "clear", "spread", "spread", "output"]
+        assert names == (late if whole else first)
+        assert rows[names.index("each")][2][0] == (6 if whole else 4)
+        assert ready.lives == ((4, 5) if whole else (1, 6))
