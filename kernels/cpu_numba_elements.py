@@ -77,7 +77,10 @@ def add_codes(a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift
 
 @part
 def fold(x):
-    """Begin or end a hash; between two, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``."""
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
     return U32(x ^ U32(x >> U32(16)))
 
 

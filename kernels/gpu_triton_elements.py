@@ -32,7 +32,10 @@ def clip(value, low, high):
 
 @triton.jit
 def fold(x):
-    """Begin or end a hash; between two, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``."""
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
     return x ^ (x >> 16)
 
 

@@ -26,7 +26,10 @@ def plus(words: Tensor, numbers: Operand) -> Tensor:
 
 
 def fold(x: Tensor) -> Tensor:
-    """Begin or end a hash; between two, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``."""
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
     return x ^ (x >> 16)
 
 
