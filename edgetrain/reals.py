@@ -17,7 +17,7 @@ CAPS = {"": None, "relu": np.inf, "relu6": 6.0}
 FLOAT64_BITS = 53
 """A float64 holds every integer of so many bits."""
 FILTER_BITS = 23
-"""Of a weight; what a sum of products leaves of FLOAT64_BITS, 20 to 29, an input has."""
+"""Of a weight; an input has those that the sums of its filters leave, mostly 20 to 29."""
 
 
 def forward(model: FloatModel, x: Float) -> dict[str, Float]:
