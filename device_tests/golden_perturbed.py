@@ -20,11 +20,14 @@ from edgetrain.device_tests.golden_cases import (
 from edgetrain.device_tests.golden_layers import int8
 from edgetrain.state import rate_multiplier
 
+QUERY = 2**16 * 3 + 5
+"""Of the streams: a device reaches numbers of more than 16 bits."""
+
 
 def perturbed(rng: np.random.Generator) -> Iterator[Case]:
     """Perturbations, and what is learned from them."""
     for n_out, n, size in ((1, 1, 3), (5, 9, 200), (8, 64, 14), (3, 32, -60), (4, 39, 127)):
-        signs = fixed.random_signs(fixed.stream_key(7, 5, 99, PERTURB), n_out, n + 1)
+        signs = fixed.random_signs(fixed.stream_key(7, QUERY, 99, PERTURB), n_out, n + 1)
         w = np.maximum(int8(rng, n_out, n), -127)
         b = rng.integers(-LIMIT, LIMIT, n_out).astype(np.int32)
         moved = np.clip(w + size * signs[:, :-1].astype(np.int32), -127, 127).astype(np.int8)
@@ -32,14 +35,14 @@ def perturbed(rng: np.random.Generator) -> Iterator[Case]:
         start = (start - ZERO_POINT * moved.sum(1, dtype=np.int64)).astype("<i4")
         want = np.frombuffer(start.tobytes() + moved.tobytes(), np.int8)
         numbers: dict[str, Any] = {"window": (1, 1, n, 1, 1, n_out, 1, 1, 1, 1, 0, 0, 1)}
-        yield Case("SHAKE_WEIGHTS", want, (w, b), (0, 5, size, LIMIT, ZERO_POINT), **numbers)
+        yield Case("SHAKE_WEIGHTS", want, (w, b), (0, QUERY, size, LIMIT, ZERO_POINT), **numbers)
         yield from along_signs(rng, w, b, **numbers)
         sizes = rng.integers(1, 900, n).astype(np.int32)
         base = rng.integers(-LIMIT, LIMIT, n).astype(np.int32)
-        row = fixed.random_signs(fixed.stream_key(7, 5, 99, PERTURB), 3, n)[2]
+        row = fixed.random_signs(fixed.stream_key(7, QUERY, 99, PERTURB), 3, n)[2]
         for direction in (1, -1):
             yield Case("SHAKE_START", base + direction * row * sizes, (base, sizes),
-                       (n, 5, 2, direction))  # fmt: skip
+                       (n, QUERY, 2, direction))  # fmt: skip
         yield from estimated(rng, n_out)
 
 
@@ -47,7 +50,7 @@ def along_signs(rng: np.random.Generator, w: Int8, b: Int32, **more: Any) -> Ite
     """A step along the signs of one and of three queries; biases stand behind the weights."""
     for queries in (1, 3):
         slopes = rng.choice([-(2**10), 2**10], queries).astype(np.int32)
-        keys = [fixed.stream_key(7, 5 + q, 99, PERTURB) for q in range(queries)]
+        keys = [fixed.stream_key(7, QUERY + q, 99, PERTURB) for q in range(queries)]
         signs = [fixed.random_signs(k, len(w), w.shape[1] + 1).astype(np.int32) for k in keys]
         grad = sum(s * u for s, u in zip(slopes.tolist(), signs, strict=True)).astype(np.int32)
         numbers, data = rates(rng, len(w), 2**10)
@@ -62,7 +65,7 @@ def along_signs(rng: np.random.Generator, w: Int8, b: Int32, **more: Any) -> Ite
             gap = bytes([77]) * (-old.nbytes % 4)
             want = np.frombuffer(new.tobytes() + gap + new_b.tobytes(), np.int8)
             yield Case("SIGNS_LEARN", want, (slopes, old.tobytes() + gap + b.tobytes(), data, data),
-                       (1, 5, 3, 200, *KEY, queries, LIMIT), saturated,
+                       (1, QUERY, 3, 200, *KEY, queries, LIMIT), saturated,
                        masters=old.dtype == np.int16, **more)  # fmt: skip
 
 
@@ -72,18 +75,18 @@ def estimated(rng: np.random.Generator, n_out: int) -> Iterator[Case]:
     differences = rng.integers(-5000, 5000, (3, batch)).astype(np.int32)
     acc = np.zeros((batch, n_out), np.int64)
     for q, difference in enumerate(differences):
-        signs = fixed.random_signs(fixed.stream_key(7, 5 + q, 99, PERTURB), batch, n_out)
+        signs = fixed.random_signs(fixed.stream_key(7, QUERY + q, 99, PERTURB), batch, n_out)
         acc += difference[:, None] * signs.astype(np.int64)
     acc <<= 6
     y = int8(rng, batch, pixels, n_out)
     y[0, :, 0] = -128
     inside = (y > low) & (y < high)
     e, peak = fixed.scale_error(acc // np.maximum(inside.sum(1), 1), *SCALINGS[3])
-    numbers = (batch, 5, 3, low, high, pixels, n_out)
+    numbers = (batch, QUERY, 3, low, high, pixels, n_out)
     yield Case("ESTIMATE", e[:, None] * inside.astype(np.int8), (differences, y), numbers, peak,
                scaling=SCALINGS[3])  # fmt: skip
     yield scaled("ESTIMATE", acc, SCALINGS[3], differences, None,
-                 number=(batch, 5, 3, -129, 128, 1, n_out))  # fmt: skip
+                 number=(batch, QUERY, 3, -129, 128, 1, n_out))  # fmt: skip
 
 
 def losses(rng: np.random.Generator) -> Iterator[Case]:

@@ -49,7 +49,9 @@ def scale(model: Model, name: str) -> float:
         return model.head_scales[name]
     x_scale = model.scheme.activations[name].scale
     quarter = (WEIGHT_MAX + 1) / 4
-    return TYPICAL_LOGIT / (quarter * TYPICAL_CODE * x_scale * feature_count(model, name) ** 0.5)
+    return TYPICAL_LOGIT / (
+        quarter * TYPICAL_CODE * x_scale * math.sqrt(feature_count(model, name))
+    )
 
 
 def initial(

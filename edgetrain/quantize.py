@@ -1,6 +1,7 @@
 """Float model to int8 model: calibration, scales, and the proof that nothing overflows."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,11 @@ def quantize(
     task: str | None = None,
 ) -> Model:
     """Quantize after training: int8 weights a channel, int8 activations a tensor.
+
+    The same network, samples and options give the same model, bit for bit, on every machine: the
+    float network is computed with exact sums, and all else by single operations that IEEE 754
+    rounds alike. What is not so is what comes in: weights that a framework has trained, and samples
+    that the caller has scaled. How the samples are ordered matters to "percentile" only.
 
     Args:
         model: the real-valued network.
@@ -91,13 +97,20 @@ def observe(
     tails = (0.0, 100.0) if method == "min_max" else (100 - percentile, percentile)
     batch = 64
     for i in range(0, len(x), batch):
-        for name, value in forward(model, x[i : i + batch]).items():
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = forward(model, x[i : i + batch])
+        for name, value in values.items():
+            if not np.isfinite(value).all():
+                raise ModelError(
+                    f"node {name!r}: results of the float network leave float32: calibrate with "
+                    "data of the real size"
+                )
             low, high = np.percentile(value, tails) if method != "min_max" else (
                 value.min(), value.max(),
             )  # fmt: skip
             lows.setdefault(name, []).append(float(low))
             highs.setdefault(name, []).append(float(high))
-    best_low, best_high = (min, max) if method == "min_max" else (np.mean, np.mean)
+    best_low, best_high = (min, max) if method == "min_max" else (_mean, _mean)
     return {name: (float(best_low(lows[name])), float(best_high(highs[name]))) for name in lows}
 
 
@@ -151,6 +164,11 @@ def fold_batch_norm(
     w = weights.w * factor.reshape(-1, *[1] * (weights.w.ndim - 1))
     b = (weights.b - mean) * factor + beta
     return Weights(w.astype(np.float32), b.astype(np.float32))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Average, rounded once from the exact sum."""
+    return math.fsum(values) / len(values)
 
 
 def _activation(

@@ -76,38 +76,34 @@ def add_codes(a, a_zero, a_multiplier, a_shift, b, b_zero, b_multiplier, b_shift
 
 
 @part
-def spread_bits(x):
-    """What `mix32` does between its first shift and its last."""
+def fold(x):
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
+    return U32(x ^ U32(x >> U32(16)))
+
+
+@part
+def core(x):
+    """One word of `edgetrain.fixed.mix32` without the folds at its ends."""
     x = U32(x * U32(0x7FEB352D))
     return U32(U32(x ^ U32(x >> U32(15))) * U32(0x846CA68B))
 
 
 @part
-def mix32(x):
-    """One word of `edgetrain.fixed.mix32`."""
-    x = spread_bits(U32(x ^ U32(x >> U32(16))))
-    return U32(x ^ U32(x >> U32(16)))
-
-
-@part
 def word(k0, k1, counter):
-    """One word of a stream: ``mix32(mix32(counter + k0) ^ k1)``.
-
-    The shift by 16 that ends the first round and the one that starts the second cancel.
-    """
-    x = U32(U32(counter) + k0)
-    x = U32(spread_bits(U32(x ^ U32(x >> U32(16)))) ^ U32(k1 ^ U32(k1 >> U32(16))))
-    x = spread_bits(x)
-    return U32(x ^ U32(x >> U32(16)))
+    """One word of a stream."""
+    return fold(core(U32(core(fold(U32(U32(counter) + k0))) ^ fold(k1))))
 
 
 @part
 def stream_key(seed, step, tensor, purpose):
     """The key of `edgetrain.fixed.stream_key`."""
-    a = mix32(U32(U32(seed) + U32(0x9E3779B9)))
-    a = mix32(U32(a ^ U32(step)))
-    a = mix32(U32(U32(a + U32(U32(tensor) * U32(0x85EBCA6B))) + U32(purpose)))
-    return a, mix32(U32(a ^ U32(0xC2B2AE35)))
+    a = core(fold(U32(U32(seed) + U32(0x9E3779B9))))
+    a = fold(core(U32(a ^ fold(U32(step)))))
+    k0 = core(fold(U32(U32(a + U32(U32(tensor) * U32(0x85EBCA6B))) + U32(purpose))))
+    return fold(k0), fold(core(U32(k0 ^ fold(U32(0xC2B2AE35)))))
 
 
 @part

@@ -31,17 +31,25 @@ def clip(value, low, high):
 
 
 @triton.jit
-def mix32(x):
-    """`edgetrain.fixed.mix32`, uint32."""
-    x = (x ^ (x >> 16)) * 0x7FEB352D
-    x = (x ^ (x >> 15)) * 0x846CA68B
+def fold(x):
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
     return x ^ (x >> 16)
+
+
+@triton.jit
+def core(x):
+    """`edgetrain.fixed.mix32` without the folds at its ends, uint32."""
+    x = x * 0x7FEB352D
+    return (x ^ (x >> 15)) * 0x846CA68B
 
 
 @triton.jit
 def random_word(k0, k1, counter):
     """`edgetrain.fixed.random_words`, uint32."""
-    return mix32(mix32(counter + k0) ^ k1)
+    return fold(core(core(fold(counter + k0)) ^ fold(k1)))
 
 
 @triton.jit

@@ -17,8 +17,9 @@ from edgetrain.arithmetic.rounding import INT8_MAX, WEIGHT_MAX, Int8, Int32
 from edgetrain.arithmetic.updates import BIAS_SHIFT, UPDATE_SHIFT
 from edgetrain.kernels.gpu_triton_elements import (
     clip,
+    core,
     divide_by_power,
-    mix32,
+    fold,
     random_word,
     stochastic_step,
 )
@@ -28,8 +29,9 @@ from edgetrain.kernels.gpu_triton_launch import BLOCK, empty, launch, over, to_d
 @triton.jit
 def stream_key(seed, step, tensor, purpose):
     """`edgetrain.fixed.stream_key`, all uint32."""
-    k0 = mix32(mix32(mix32(seed + 0x9E3779B9) ^ step) + (tensor * 0x85EBCA6B + purpose))
-    return k0, mix32(k0 ^ 0xC2B2AE35)
+    a = fold(core(core(fold(seed + 0x9E3779B9)) ^ fold(step)))
+    k0 = core(fold(a + (tensor * 0x85EBCA6B + purpose)))
+    return fold(k0), fold(core(k0 ^ (0xC2B2AE35 ^ 0xC2B2AE35 >> 16)))
 
 
 @triton.jit

@@ -1,4 +1,8 @@
-"""Smooth activations as 256-entry tables, filled once on the host."""
+"""Smooth activations as 256-entry tables, filled once on the host.
+
+Processors and libraries round exp, tanh and erf differently in the last bit. They are computed here
+by operations that IEEE 754 rounds alike, so that a table is the same on every machine.
+"""
 
 import math
 from collections.abc import Callable
@@ -9,16 +13,40 @@ from numpy.typing import NDArray
 from edgetrain.arithmetic.rounding import INT8_MAX, INT8_MIN, Int8
 
 Reals = NDArray[np.float64]
-_erf = np.vectorize(math.erf)
+LN_2_HIGH, LN_2_LOW = 0.6931471803691238, 1.9082149292705877e-10
+"""Sum up to log(2); the first has few enough bits for exact products with whole numbers."""
+
+
+def _exp(x: Reals) -> Reals:
+    """Return 2**whole times the Taylor series of what is left, at most log(2) / 2."""
+    x = np.clip(x, -700, 700)
+    whole = np.rint(x / LN_2_HIGH)
+    rest = (x - whole * LN_2_HIGH) - whole * LN_2_LOW
+    total = np.ones_like(rest)
+    for n in range(13, 0, -1):
+        total *= rest / n
+        total += 1
+    return np.ldexp(total, whole.astype(np.int32))
 
 
 def _sigmoid(x: Reals) -> Reals:
-    return 1 / (1 + np.exp(-x))
+    return 1 / (1 + _exp(-x))
+
+
+def _erf(x: Reals) -> Reals:
+    """Add up the series ``exp(-x**2) * x**n * 2 / (1 * 3 * .. * n)``, all of one sign."""
+    x = np.clip(x, -6, 6)
+    term = x * _exp(-x * x) * (2 / math.sqrt(math.pi))
+    total, factor = term.copy(), 2 * x * x
+    for n in range(3, 250, 2):
+        term *= factor / n
+        total += term
+    return total
 
 
 FUNCTIONS: dict[str, Callable[[Reals], Reals]] = {
     "sigmoid": _sigmoid,
-    "tanh": np.tanh,
+    "tanh": lambda x: 2 * _sigmoid(2 * x) - 1,
     "gelu": lambda x: x * (1 + _erf(x / math.sqrt(2))) / 2,
     "silu": lambda x: x * _sigmoid(x),
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,

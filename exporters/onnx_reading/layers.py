@@ -99,7 +99,8 @@ def _dense(
                 "quantized layer after it: fold it before quantization"
             )
         factor, offset = (np.broadcast_to(a, shape).ravel() for a in (pending.scale, pending.shift))
-        b, weights = b + weights @ offset, weights * factor
+        b = b + [math.fsum(row) for row in weights * offset]  # the same in any order
+        weights = weights * factor
     name = build.append(
         op.name, "dense", (source,), len(b), layer=Layer(weights, b, unit, bias_unit)
     )

@@ -13,10 +13,10 @@ MASK = 2**32 - 1
 
 
 class Key(NamedTuple):
-    """The key of a stream: two tensors uint32 (1,)."""
+    """The key of a stream: two tensors uint32 (1,), the second as `random_words` reads it."""
 
     k0: Tensor
-    k1: Tensor
+    folded_k1: Tensor
 
 
 def plus(words: Tensor, numbers: Operand) -> Tensor:
@@ -25,16 +25,23 @@ def plus(words: Tensor, numbers: Operand) -> Tensor:
     return (words.bits_as(np.int32) + right.bits_as(np.int32)).bits_as(np.uint32)
 
 
-def mix32(x: Tensor) -> Tensor:
-    """Hash uint32 words; see `edgetrain.fixed.mix32`."""
-    x = (x ^ (x >> 16)) * 0x7FEB352D
-    x = (x ^ (x >> 15)) * 0x846CA68B
+def fold(x: Tensor) -> Tensor:
+    """Begin or end a hash.
+
+    Between two hashes, ``fold(fold(a) ^ b)`` is ``a ^ fold(b)``.
+    """
     return x ^ (x >> 16)
+
+
+def core(x: Tensor) -> Tensor:
+    """Hash uint32 words: `edgetrain.fixed.mix32` without the folds at its ends."""
+    x = x * 0x7FEB352D
+    return (x ^ (x >> 15)) * 0x846CA68B
 
 
 def base(seed: Tensor, number: Tensor) -> Tensor:
     """Return what all streams of one number (of a step or query) start from, uint32 (1,)."""
-    return mix32(mix32(plus(seed, 0x9E3779B9)) ^ number)
+    return fold(core(core(fold(plus(seed, 0x9E3779B9))) ^ fold(number)))
 
 
 def stream_keys(bases: Tensor, tensors: Sequence[int], purposes: Sequence[int]) -> list[Key]:
@@ -47,9 +54,9 @@ def stream_keys(bases: Tensor, tensors: Sequence[int], purposes: Sequence[int]) 
     """
     pairs = zip(tensors, purposes, strict=True)
     shifts = [(tensor * 0x85EBCA6B + purpose) & MASK for tensor, purpose in pairs]
-    k0 = mix32(plus(bases, np.array(shifts, np.uint32)))
-    k1 = mix32(k0 ^ 0xC2B2AE35)
-    return [Key(k0.cut(i, i + 1, 0), k1.cut(i, i + 1, 0)) for i in range(len(tensors))]
+    first = core(fold(plus(bases, np.array(shifts, np.uint32))))
+    k0, folded_k1 = fold(first), core(first ^ (0xC2B2AE35 ^ 0xC2B2AE35 >> 16))
+    return [Key(k0.cut(i, i + 1, 0), folded_k1.cut(i, i + 1, 0)) for i in range(len(tensors))]
 
 
 def random_words(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
@@ -57,9 +64,9 @@ def random_words(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:
     graph = keys[0].k0.graph
     counters = [counted(graph, count).bits_as(np.uint32) for count in counts]
     first = [plus(counter, key.k0) for counter, key in zip(counters, keys, strict=True)]
-    halfway = parted(mix32(concatenate(first, 0)), counts)
-    second = [part ^ key.k1 for part, key in zip(halfway, keys, strict=True)]
-    return parted(mix32(concatenate(second, 0)), counts)
+    halfway = parted(core(fold(concatenate(first, 0))), counts)
+    second = [part ^ key.folded_k1 for part, key in zip(halfway, keys, strict=True)]
+    return parted(fold(core(concatenate(second, 0))), counts)
 
 
 def random_octets(keys: Sequence[Key], counts: Sequence[int]) -> list[Tensor]:

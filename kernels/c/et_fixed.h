@@ -77,18 +77,22 @@ static inline int8_t et_place(int32_t scaled, int32_t zero_point, int32_t low, i
     return (int8_t)(et_clip(scaled, low - zero_point, high - zero_point) + zero_point);
 }
 
-/* 32 bits to 32 bits, a bijection (lowbias32). */
-static inline uint32_t et_mix32(uint32_t x) {
-    x ^= x >> 16;
+/* The fold at both ends of a hash. Folding twice changes nothing, and fold(a ^ b) is
+ * fold(a) ^ fold(b): between two hashes, fold(fold(a) ^ b) is a ^ fold(b). */
+static inline uint32_t et_fold(uint32_t x) {
+    return x ^ (x >> 16);
+}
+
+/* A hash of 32 bits to 32 bits (lowbias32) without the folds at its ends. */
+static inline uint32_t et_core(uint32_t x) {
     x *= 0x7feb352du;
     x ^= x >> 15;
-    x *= 0x846ca68bu;
-    return x ^ (x >> 16);
+    return x * 0x846ca68bu;
 }
 
 /* The word of a stream at a counter. */
 static inline uint32_t et_random_word(et_key key, uint32_t counter) {
-    return et_mix32(et_mix32(counter + key.k0) ^ key.k1);
+    return et_fold(et_core(et_core(et_fold(counter + key.k0)) ^ et_fold(key.k1)));
 }
 
 #ifdef __cplusplus

@@ -2,10 +2,9 @@
 
 ET_COLD
 et_key et_stream_key(uint32_t seed, uint32_t step, uint32_t tensor, uint32_t purpose) {
-    uint32_t a = et_mix32(seed + 0x9e3779b9u);
-    a = et_mix32(a ^ step);
-    a = et_mix32(a + tensor * 0x85ebca6bu + purpose);
-    const et_key key = {a, et_mix32(a ^ 0xc2b2ae35u)};
+    const uint32_t a = et_core(et_core(et_fold(seed + 0x9e3779b9u)) ^ et_fold(step));
+    const uint32_t k0 = et_core(et_fold(et_fold(a) + tensor * 0x85ebca6bu + purpose));
+    const et_key key = {et_fold(k0), et_fold(et_core(k0 ^ et_fold(0xc2b2ae35u)))};
     return key;
 }
 

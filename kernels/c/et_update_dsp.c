@@ -26,7 +26,8 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
     const int32_t fine = multiplier * 256, done = n / 4 * 4;
     const int32_t *g = grad;
     uint32_t counter = first / 4, c1 = 0x7feb352du, c2 = 0x846ca68bu, least = 0x81818181u;
-    __asm__ volatile("" : "+r"(c1), "+r"(c2), "+r"(least)); /* keep them in registers */
+    uint32_t middle = et_fold(key.k1);
+    __asm__ volatile("" : "+r"(c1), "+r"(c2), "+r"(middle), "+r"(least)); /* keep in registers */
     counter += key.k0;
     clear_flag();
     for (et_word *p = (et_word *)(void *)w, *end = p + n / 4; p != end; p++, g += 4) {
@@ -35,9 +36,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
         word *= c1;
         word ^= word >> 15;
         word *= c2;
-        word ^= word >> 16;
-        word ^= key.k1;
-        word ^= word >> 16;
+        word ^= middle;
         word *= c1;
         word ^= word >> 15;
         word *= c2;

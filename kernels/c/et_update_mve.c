@@ -2,11 +2,11 @@
 
 #if defined(ET_HELIUM)
 
-/* et_mix32 of four words. */
-#define MIX                                                            \
-    "vshr.u32 q5,q4,#16\n\tveor q4,q4,q5\n\t"                          \
-    "vmul.i32 q4,q4,%[c1]\n\tvshr.u32 q5,q4,#15\n\tveor q4,q4,q5\n\t"   \
-    "vmul.i32 q4,q4,%[c2]\n\tvshr.u32 q5,q4,#16\n\tveor q4,q4,q5\n\t"
+/* et_fold and et_core of four words. */
+#define FOLD "vshr.u32 q5,q4,#16\n\tveor q4,q4,q5\n\t"
+#define CORE                                                          \
+    "vmul.i32 q4,q4,%[c1]\n\tvshr.u32 q5,q4,#15\n\tveor q4,q4,q5\n\t" \
+    "vmul.i32 q4,q4,%[c2]\n\t"
 
 /* A step with 8 fraction bits, to nearest, plus a random byte: exact while the multiplier, times
  * 256, fits in int32. VQRDMULH doubles the product, so it gets half of that. */
@@ -26,8 +26,8 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
     register uint32_t counter __asm__("r4") = first / 4 + key.k0;
     uint32_t largest = 0;
     __asm__ volatile(
-        "vdup.32 q7,%[k1]\n\tdls lr,%[turns]\n1:\n\t"
-        "vidup.u32 q4,%[counter],#1\n\t" MIX "veor q4,q4,q7\n\t" MIX
+        "vdup.32 q7,%[middle]\n\tdls lr,%[turns]\n1:\n\t"
+        "vidup.u32 q4,%[counter],#1\n\t" FOLD CORE "veor q4,q4,q7\n\t" CORE FOLD
         "vld40.32 {q0,q1,q2,q3},[%[g]]\n\tvld41.32 {q0,q1,q2,q3},[%[g]]\n\t"
         "vld42.32 {q0,q1,q2,q3},[%[g]]\n\tvld43.32 {q0,q1,q2,q3},[%[g]]!\n\t"
         "vmovlb.u8 q5,q4\n\tvmovlt.u8 q4,q4\n\t"
@@ -39,7 +39,7 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
         "vldrb.8 q0,[%[w]]\n\tvqsub.s8 q0,q0,q4\n\tvdup.8 q1,%[least]\n\tvmax.s8 q0,q0,q1\n\t"
         "vstrb.8 q0,[%[w]],#16\n\tle lr,1b"
         : [g] "+r"(g), [w] "+r"(w), [largest] "+r"(largest), [counter] "+r"(counter)
-        : [turns] "r"(done / 16), [k1] "r"(key.k1),
+        : [turns] "r"(done / 16), [middle] "r"(et_fold(key.k1)),
           [half] "r"(multiplier * 128), [least] "r"(-127), [c1] "r"(0x7feb352du),
           [c2] "r"(0x846ca68bu)
         : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
