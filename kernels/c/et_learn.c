@@ -64,11 +64,8 @@ int32_t et_dense_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
     for (int32_t n = 0; n < batch; n++, out += n_in) {
         const int8_t *row = w;
         clear(sums, n_in);
-        for (int32_t o = 0; o < n_out; o++, e++, row += n_in) {
-            const int32_t factor = *e * ratio[o];
-            for (int32_t i = 0; factor != 0 && i < n_in; i++)
-                sums[i] += factor * row[i];
-        }
+        for (int32_t o = 0; o < n_out; o++, e++, row += n_in)
+            et_accumulate(sums, *e * ratio[o], row, 0, n_in);
         peak = et_max(peak, et_scale_error(sums, scaling->multiplier, scaling->shift, out, n_in));
     }
     return peak;
@@ -86,13 +83,9 @@ static void gather(const int8_t *e, const int8_t *w, const int16_t *ratio, int32
                    int32_t tap, const et_window *v) {
     const int32_t part = v->n_in / v->groups, of_group = v->n_out / v->groups;
     const int32_t taps = v->kernel_height * v->kernel_width;
-    for (int32_t o = 0; o < v->n_out; o++) {
-        const int32_t factor = e[o] * ratio[o];
-        const int8_t *weights = w + (o * taps + tap) * part;
-        int32_t *target = sums + o / of_group * part;
-        for (int32_t c = 0; factor != 0 && c < part; c++)
-            target[c] += factor * weights[c];
-    }
+    for (int32_t o = 0; o < v->n_out; o++)
+        et_accumulate(sums + o / of_group * part, e[o] * ratio[o], w + (o * taps + tap) * part, 0,
+                      part);
 }
 
 /* et_conv2d_error of one image. */
@@ -158,11 +151,8 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
     for (int32_t o = 0; o < n_out; o++) {
         const int8_t *row = x;
         clear(sums, n_in);
-        for (int32_t n = 0; n < batch; n++, row += n_in) {
-            const int32_t factor = e[n * n_out + o];
-            for (int32_t i = 0; factor != 0 && i < n_in; i++)
-                sums[i] += factor * (row[i] - x_zero_point);
-        }
+        for (int32_t n = 0; n < batch; n++, row += n_in)
+            et_accumulate(sums, e[n * n_out + o], row, x_zero_point, n_in);
         const int32_t rate = et_rate(rates, o, 32);
         saturated += weights->update(weights, sums, rate, (uint32_t)(o * n_in), n_in);
     }
@@ -184,8 +174,7 @@ static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                     for (int32_t j = at.first_column; j < at.end_column; j++) {
                         const int8_t *source = x + et_pixel(v, &at, i, j) * v->n_in + first;
                         int32_t *target = sums + (i * v->kernel_width + j) * part;
-                        for (int32_t c = 0; c < part; c++)
-                            target[c] += factor * (source[c] - x_zero_point);
+                        et_accumulate(target, factor, source, x_zero_point, part);
                     }
             }
 }

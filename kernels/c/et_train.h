@@ -1,5 +1,5 @@
-/* What the training kernels share, and their forms for Arm's DSP extension, which give the same
- * bits. Private to the kernels. */
+/* What the training kernels share, and their forms for Arm's DSP extension and Helium, which give
+ * the same bits. Private to the kernels. */
 #ifndef ET_TRAIN_H
 #define ET_TRAIN_H
 
@@ -7,7 +7,7 @@
 
 enum { ET_COLUMNS = 8 };
 
-#if defined(ET_DSP)
+#if defined(ET_DSP) || defined(ET_HELIUM)
 
 /* Marks plain loops, which only run where no fast form fits. */
 #define ET_SPARE_STEP ET_COLD
@@ -31,7 +31,7 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
 int32_t et_sum_columns_fast(const int8_t *e, int32_t pitch, int32_t rows, int32_t columns,
                             int32_t *sums);
 
-/* et_close and et_keep_open of the first values, a multiple of 8; each returns how many. */
+/* et_close and et_keep_open of the first values, all or a multiple of 8; each returns how many. */
 int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n);
 int32_t et_keep_open_fast(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n);
 int32_t et_close_by_bits_fast(int8_t *e, const uint8_t *bits, int32_t n);
@@ -55,6 +55,27 @@ int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shak
 #define et_keep_open_fast(y, low, high, bits, n) 0
 #define et_close_by_bits_fast(e, bits, n) 0
 #define et_shake_fast(w, word, step, shaken, n, sum) 0
+
+#endif
+
+#if defined(ET_HELIUM)
+
+/* et_scale_error of the first values; returns how many. */
+int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shift, int8_t *e,
+                            int32_t n, int32_t *peak);
+
+/* sums += factor * (x - zero_point) */
+void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
+
+#else
+
+#define et_scale_error_fast(acc, multiplier, shift, e, n, peak) 0
+
+static inline void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x,
+                                 int32_t zero_point, int32_t n) {
+    for (int32_t i = 0; factor != 0 && i < n; i++)
+        sums[i] += factor * (x[i] - zero_point);
+}
 
 #endif
 #endif
