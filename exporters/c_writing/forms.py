@@ -71,8 +71,9 @@ def conv2d_learn(n_out: int, pixels: int) -> Scratch:
 
 def conv2d_error(k: int, n_in: int) -> Scratch:
     """Return the scratch of `et_conv2d_error` without groups; k errors reach one input."""
-    columns = min(4 if k > 1024 else 4096 // k // 4 * 4, n_in)
-    sizes = (0, -(-k // 16) * 32 * (2 + columns), k * (2 * columns + 1))
+    most = 4 if k > 1024 else 4096 // k // 4 * 4
+    mve = -(-k // 8) * 8 * (2 * min(most, -(-n_in // 4) * 4) + 1)
+    sizes = (0, -(-k // 16) * 32 * (2 + min(most, n_in)), mve)
     return Scratch(f"ET_CONV2D_ERROR_SCRATCH({k}, {n_in})", sizes)
 
 
@@ -95,7 +96,8 @@ def depthwise_error(kernel: tuple[int, int], height: int, width: int) -> Scratch
     """Return the scratch of `et_conv2d_error` with a group a channel."""
     macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel[0]}, {kernel[1]}, {height}, {width})"
     pitch = kernel[0] * (width + kernel[1] - 1)
-    mve = 8 * _strip_rows(height, pitch) * pitch + 16
+    rows = _strip_rows(height, pitch)
+    mve = -(-rows * width // 4) * 16 + 8 * rows * pitch + 16
     return Scratch(macro, (0, _planes(kernel[0], height, width + 2, 4), mve))
 
 

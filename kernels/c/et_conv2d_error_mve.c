@@ -6,15 +6,18 @@
  * the weights of four input channels. Some channels at a time, their weights are turned into rows
  * and multiplied by their ratio, which fits in int16. */
 
-/* filters[channel][tap, the last first][output], from channel first on */
+/* filters[channel / 4][place / 8][channel % 4][place % 8], a place being tap, the last first, and
+ * output; from channel first on. */
 static void turn_weights(const et_window *v, const int8_t *w, const int16_t *ratio,
                          int16_t *filters, int32_t first, int32_t columns) {
-    const int32_t taps = v->kernel_height * v->kernel_width, k = taps * v->n_out;
-    const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)k);
+    const int32_t taps = v->kernel_height * v->kernel_width;
+    const int32_t length = (taps * v->n_out + 7) / 8 * 32;
+    const uint32x4_t apart = vidupq_n_u32(0, 8);
     for (int32_t o = 0; o < v->n_out; o++)
         for (int32_t tap = 0; tap < taps; tap++, w += v->n_in) {
-            int16_t *to = filters + (taps - 1 - tap) * v->n_out + o;
-            for (int32_t c = 0; c < columns; c += 4, to += 4 * k) {
+            const int32_t place = (taps - 1 - tap) * v->n_out + o;
+            int16_t *to = filters + place / 8 * 32 + place % 8;
+            for (int32_t c = 0; c < columns; c += 4, to += length) {
                 const mve_pred16_t lanes = vctp32q((uint32_t)(columns - c));
                 const int32x4_t wide = vmulq_n_s32(vldrbq_z_s32(w + first + c, lanes), ratio[o]);
                 vstrhq_scatter_shifted_offset_p_s32(to, apart, wide, lanes);
@@ -22,37 +25,38 @@ static void turn_weights(const et_window *v, const int8_t *w, const int16_t *rat
         }
 }
 
-/* Products of a column with four rows: ten instructions for 32 products. */
-ET_INLINE int32x4_t four_filters(const int8_t *x, const int16_t *const p[4], int32_t n) {
-    register int32_t a __asm__("r4") = 0;
-    register int32_t b __asm__("r6") = 0;
-    register int32_t c __asm__("r8") = 0;
-    register int32_t d __asm__("r10") = 0;
-    register int32_t turns __asm__("lr") = n;
-    const int16_t *p0 = p[0], *p1 = p[1], *p2 = p[2], *p3 = p[3];
-    __asm__ volatile(
-        "dlstp.16 lr,lr\n1:\n\t"
-        "vldrb.s16 q0,[%[x]],#8\n\tvldrh.16 q1,[%[p0]],#16\n\tvldrh.16 q2,[%[p1]],#16\n\t"
-        "vldrh.16 q3,[%[p2]],#16\n\tvmladava.s16 %[a],q0,q1\n\tvldrh.16 q1,[%[p3]],#16\n\t"
-        "vmladava.s16 %[b],q0,q2\n\tvmladava.s16 %[c],q0,q3\n\tvmladava.s16 %[d],q0,q1\n\t"
-        "letp lr,1b"
-        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+l"(x), [p0] "+r"(p0),
-          [p1] "+r"(p1), [p2] "+r"(p2), [p3] "+r"(p3), "+r"(turns)
-        :
-        : "q0", "q1", "q2", "q3", "cc", "memory");
-    return et_pack4(a, b, c, d);
-}
-
-/* Some channels of a pixel, from its column of k errors. */
+/* Some channels of a pixel, from its column of k errors: ten instructions for 32 products, and for
+ * four channels et_reduce4, but for lanes behind the last. */
 static void multiply(const int8_t *column, const int16_t *filters, int32_t k, int32_t columns,
                      et_reducer *reducer, int8_t *y) {
-    for (int32_t c = 0; c < columns; c += 4, filters += 4 * k) {
-        const int16_t *p[4];
-        for (int32_t i = 0; i < 4; i++)
-            p[i] = filters + et_min(i, columns - 1 - c) * k;
-        const int32x4_t e = et_reduce4(reducer, four_filters(column, p, k));
-        vstrbq_p_s32(y + c, e, vctp32q((uint32_t)(columns - c)));
-    }
+    register int32_t a __asm__("r4");
+    register int32_t b __asm__("r6");
+    register int32_t c __asm__("r8");
+    register int32_t d __asm__("r10");
+    const int32x4_t multiplier = vdupq_n_s32(reducer->multiplier);
+    const int32x4_t shift = vdupq_n_s32(reducer->shift);
+    const int32x4_t most = vdupq_n_s32(127);
+    const int8_t *x;
+    uint32_t peak = reducer->peak, saved;
+    __asm__ volatile(
+        "vmrs %[saved],p0\n1:\n\t"
+        "mov %[a],#0\n\tmov %[b],#0\n\tmov %[c],#0\n\tmov %[d],#0\n\tmov %[x],%[column]\n\t"
+        "dlstp.16 lr,%[k]\n2:\n\t"
+        "vldrb.s16 q0,[%[x]],#8\n\tvldrh.u16 q1,[%[p],#16]\n\tvldrh.u16 q2,[%[p],#32]\n\t"
+        "vldrh.u16 q3,[%[p],#48]\n\tvmladava.s16 %[b],q0,q1\n\tvldrh.u16 q1,[%[p]],#64\n\t"
+        "vmladava.s16 %[c],q0,q2\n\tvmladava.s16 %[d],q0,q3\n\tvmladava.s16 %[a],q0,q1\n\t"
+        "letp lr,2b\n\t"
+        "vmov q0[2],q0[0],%[a],%[c]\n\tvmov q0[3],q0[1],%[b],%[d]\n\t"
+        "vqrdmulh.s32 q0,q0,%q[multiplier]\n\tvshr.s32 q1,q0,#31\n\tvadd.i32 q0,q0,q1\n\t"
+        "vrshl.s32 q0,q0,%q[shift]\n\tvctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
+        "vmint.s32 q0,q0,%q[most]\n\tvmaxt.s32 q0,q0,%q[least]\n\tvstrbt.32 q0,[%[y]],#4\n\t"
+        "subs %[left],%[left],#4\n\tbgt 1b\n\tvmsr p0,%[saved]"
+        : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "=&l"(x), [y] "+l"(y),
+          [p] "+r"(filters), [left] "+r"(columns), [peak] "+r"(peak), [saved] "=&r"(saved)
+        : [column] "r"(column), [k] "r"(k), [multiplier] "w"(multiplier), [shift] "w"(shift),
+          [most] "w"(most), [least] "w"(vnegq_s32(most))
+        : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
+    reducer->peak = peak;
 }
 
 int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
@@ -66,7 +70,7 @@ int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ra
     const int point = et_is_point(v);
     const int32_t most = ET_ERROR_COLUMNS(k);
     int16_t *filters = scratch;
-    int8_t *column = (int8_t *)(filters + et_min(most, v->n_in) * k);
+    int8_t *column = (int8_t *)(filters + (k + 7) / 8 * 8 * ((et_min(most, v->n_in) + 3) / 4 * 4));
     et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
     if (scratch == NULL || v->groups != 1 || v->stride_down != 1 || v->stride_right != 1 ||
         scaling->shift >= 0)

@@ -47,13 +47,14 @@ static void pack_values(const et_window *v, const int8_t *x, int32_t zero_point,
     }
 }
 
-/* sums[weights], or 0, plus one channel's errors times what some weights multiplied. */
+/* sums[weights], or 0, plus one channel's errors times what some weights multiplied; what comes
+ * behind them, up to a multiple of four, does not matter. */
 static void multiply(const int8_t *errors, const int8_t *values, int32_t zero_point, int32_t count,
                      int32_t weights, int is_first, int32_t *sums) {
     const int32x4_t moved = vdupq_n_s32(-zero_point * et_total(errors, count));
     for (int32_t i = 0; i < weights; i += 4, sums += 4, values += 4 * count) {
-        const int8_t *p[4];
-        et_four(p, values, count, weights - i);
+        const int8_t *const p[4] = {values, values + count, values + 2 * count,
+                                    values + 3 * count};
         const int32x4_t old = is_first ? moved : vaddq_s32(moved, vld1q_s32(sums));
         vst1q_s32(sums, vaddq_s32(old, et_four_rows(errors, p, count)));
     }

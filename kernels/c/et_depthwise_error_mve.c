@@ -42,19 +42,35 @@ static int8x16_t turn_weights(const et_window *v, const int8_t *w) {
     return vld1q_s8(turned);
 }
 
-/* A row of results of one channel: one load and one product each. */
-ET_INLINE void one_row(const int8_t *at, int32_t height, int8x16_t weights, int32_t ratio,
-                       int32_t columns, int32_t n_in, et_reducer *reducer, int8_t *to) {
+/* Results of one channel, at their offsets in its plane: one load and one product each. */
+ET_INLINE int32x4_t four(const int8_t *plane, const int32_t *offset, int8x16_t weights) {
+    return et_pack4(vmladavq_s8(vld1q_s8(plane + offset[0]), weights),
+                    vmladavq_s8(vld1q_s8(plane + offset[1]), weights),
+                    vmladavq_s8(vld1q_s8(plane + offset[2]), weights),
+                    vmladavq_s8(vld1q_s8(plane + offset[3]), weights));
+}
+
+static void one_channel(const int8_t *plane, const int32_t *offset, int8x16_t weights,
+                        int32_t ratio, int32_t n, int32_t n_in, et_reducer *reducer, int8_t *to) {
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_in);
-    for (; columns > 0; columns -= 4, at += 4 * height, to += 4 * n_in) {
-        const int32_t last = et_min(columns, 4) - 1; /* it is repeated, and not stored */
-        const int8_t *b = at + et_min(1, last) * height, *c = at + et_min(2, last) * height;
-        const int8_t *d = at + last * height;
-        const int32x4_t sum = et_pack4(
-            vmladavq_s8(vld1q_s8(at), weights), vmladavq_s8(vld1q_s8(b), weights),
-            vmladavq_s8(vld1q_s8(c), weights), vmladavq_s8(vld1q_s8(d), weights));
-        vstrbq_scatter_offset_p_s32(to, apart, et_reduce4(reducer, vmulq_n_s32(sum, ratio)),
-                                    vctp32q((uint32_t)columns));
+    et_reducer local = *reducer;
+    for (; n >= 4; n -= 4, offset += 4, to += 4 * n_in) {
+        const int32x4_t sum = vmulq_n_s32(four(plane, offset, weights), ratio);
+        vstrbq_scatter_offset_s32(to, apart, et_reduce4(&local, sum));
+    }
+    if (n > 0) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)n);
+        const int32x4_t sum = vmulq_n_s32(four(plane, offset, weights), ratio);
+        vstrbq_scatter_offset_p_s32(to, apart, et_reduce4(&local, sum), lanes);
+    }
+    reducer->peak = local.peak;
+}
+
+/* Where what reaches each result of a strip begins; the last is repeated. */
+static void set_offsets(const et_window *v, int32_t pitch, int32_t n, int32_t *offset) {
+    for (int32_t i = 0; i < (n + 3) / 4 * 4; i++) {
+        const int32_t k = et_min(i, n - 1);
+        offset[i] = k / v->width * pitch + k % v->width * v->kernel_height;
     }
 }
 
@@ -67,7 +83,8 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
     const sheet s = {v, height - 1 - v->top, width - 1 - v->left, pitch,
                      ET_STRIP_ROWS(v->height, pitch)};
     const int32_t size = s.most * pitch;
-    int8_t *planes = scratch;
+    int32_t *offset = scratch;
+    int8_t *planes = (int8_t *)(offset + (s.most * v->width + 3) / 4 * 4);
     et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
     if (scratch == NULL || v->groups != v->n_in || v->n_in != v->n_out ||
         height * width > TAPS || s.left < 0 || size > ET_PLANE_MAX || scaling->shift >= 0)
@@ -78,13 +95,13 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
         for (int32_t first = 0; first < v->height; first += s.most) {
             const int32_t rows = et_min(s.most, v->height - first);
             et_repeat(planes, 0, ET_LANES * size + TAPS);
+            if (o == 0 || s.most < v->height)
+                set_offsets(v, pitch, rows * v->width, offset);
             spread(&s, &spray, e + o, first, rows, planes);
             for (int32_t c = 0; c < channels; c++) {
                 const int8x16_t weights = turn_weights(v, w + (o + c) * height * width);
-                for (int32_t i = 0; i < rows; i++)
-                    one_row(planes + c * size + i * pitch, height, weights, ratio[o + c], v->width,
-                            v->n_in, &reducer,
-                            out + (first + i) * v->width * v->n_in + o + c);
+                one_channel(planes + c * size, offset, weights, ratio[o + c], rows * v->width,
+                            v->n_in, &reducer, out + first * v->width * v->n_in + o + c);
             }
         }
     }

@@ -26,7 +26,8 @@
          ? ET_LEARN_WEIGHTS * (4 * (n_out) + ET_LEARN_PIXELS) + 8 * ET_LEARN_PIXELS \
          : ET_LEARN_WEIGHTS * (4 + (pixels)) + 8 * (pixels))
 #define ET_CONV2D_ERROR_SCRATCH(k, n_in) \
-    ((k) * (2 * (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : (n_in)) + 1))
+    (((k) + 7) / 8 * 8 *                 \
+     (2 * (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : ((n_in) + 3) / 4 * 4) + 1))
 #define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width)        \
     ET_PARTS_(height, width, down, right,                                                    \
               ET_STRIP_ROWS(out_height, ((out_width) + ((width) - 1) / (right)) * (down) * (right)), \
@@ -35,8 +36,10 @@
     (8 * (((height) * (width) + 3) / 4 * 16 + (rows) * (pitch) +                \
           (((rows) + ((height) - 1) / (down)) * (pitch) + ((width) - 1) / (right)) * (down) * (right)))
 #define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width) \
-    ET_PIECES_(height, (kernel_height) * ((width) + (kernel_width) - 1))
-#define ET_PIECES_(height, pitch) (8 * ET_STRIP_ROWS(height, pitch) * (pitch) + 16)
+    ET_PIECES_(ET_STRIP_ROWS(height, (kernel_height) * ((width) + (kernel_width) - 1)), width, \
+               (kernel_height) * ((width) + (kernel_width) - 1))
+#define ET_PIECES_(rows, width, pitch) \
+    (((rows) * (width) + 3) / 4 * 16 + 8 * (rows) * (pitch) + 16)
 #elif defined(ET_DSP)
 #define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                              \
     ((pixels) > ET_LEARN_PIXELS                                             \

@@ -51,12 +51,6 @@ ET_INLINE int32_t et_total(const int8_t *x, int32_t n) {
     return sum;
 }
 
-/* Where four rows begin: at most `rows`, the last of them over and over. */
-ET_INLINE void et_four(const int8_t *p[4], const int8_t *row, int32_t pitch, int32_t rows) {
-    for (int32_t i = 0; i < 4; i++)
-        p[i] = row + et_min(i, rows - 1) * pitch;
-}
-
 /* Whether each output sees just the pixel in its place. */
 ET_INLINE int et_is_point(const et_window *v) {
     return v->kernel_height * v->kernel_width == 1 && v->top == 0 && v->left == 0 &&
