@@ -88,7 +88,7 @@ def depthwise_learn(
     pitch = out_width + (width - 1) // right
     rows = _strip_rows(out_height, pitch * down * right)
     part = (rows + (height - 1) // down) * pitch + (width - 1) // right
-    mve = 8 * (-(-height * width // 4) * 16 + rows * pitch + part * down * right)
+    mve = -(-height * width // 4) * 144 + 8 * (rows * pitch + part * down * right)
     return Scratch(macro, (0, _planes(height, out_height, out_width + 2, 8), mve))
 
 
@@ -97,7 +97,7 @@ def depthwise_error(kernel: tuple[int, int], height: int, width: int) -> Scratch
     macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel[0]}, {kernel[1]}, {height}, {width})"
     pitch = kernel[0] * (width + kernel[1] - 1)
     rows = _strip_rows(height, pitch)
-    mve = -(-rows * width // 4) * 16 + 8 * rows * pitch + 16
+    mve = 4 * (rows * width + 3) + 8 * rows * pitch + 16
     return Scratch(macro, (0, _planes(kernel[0], height, width + 2, 4), mve))
 
 

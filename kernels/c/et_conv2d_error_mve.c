@@ -81,9 +81,9 @@ int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ra
         turn_weights(v, w, ratio, filters, first, columns);
         for (int32_t p = 0; p < v->height; p++)
             for (int32_t q = 0; q < v->width; q++, to += v->n_in) {
-                const et_view at = et_look(&back, p, q);
                 const int8_t *from = e + (p * v->width + q) * v->n_out;
                 if (!point) {
+                    const et_view at = et_look(&back, p, q);
                     et_gather(column, e, 0, &back, &at);
                     from = column;
                 }

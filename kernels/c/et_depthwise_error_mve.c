@@ -32,14 +32,14 @@ static void spread(const sheet *s, const et_spray *spray, const int8_t *e, int32
     }
 }
 
-/* The weights of a channel, the last first, column by column. */
-static int8x16_t turn_weights(const et_window *v, const int8_t *w) {
+/* The order of a channel's weights: the last first, column by column. */
+static uint8x16_t order_of(const et_window *v) {
     const int32_t height = v->kernel_height, width = v->kernel_width;
-    int8_t turned[TAPS] = {0};
+    uint8_t order[TAPS] = {0};
     for (int32_t j = 0; j < width; j++)
         for (int32_t i = 0; i < height; i++)
-            turned[j * height + i] = w[(height - 1 - i) * width + width - 1 - j];
-    return vld1q_s8(turned);
+            order[j * height + i] = (uint8_t)((height - 1 - i) * width + width - 1 - j);
+    return vld1q_u8(order);
 }
 
 /* Results of one channel, at their offsets in its plane: one load and one product each. */
@@ -66,12 +66,17 @@ static void one_channel(const int8_t *plane, const int32_t *offset, int8x16_t we
     reducer->peak = local.peak;
 }
 
-/* Where what reaches each result of a strip begins; the last is repeated. */
-static void set_offsets(const et_window *v, int32_t pitch, int32_t n, int32_t *offset) {
-    for (int32_t i = 0; i < (n + 3) / 4 * 4; i++) {
-        const int32_t k = et_min(i, n - 1);
-        offset[i] = k / v->width * pitch + k % v->width * v->kernel_height;
+/* Where what reaches each result of a strip begins; four results may take the last several times,
+ * and the zeros of rows that are not there. */
+static void set_offsets(const sheet *s, int32_t *offset) {
+    int32_t at = 0;
+    for (int32_t p = 0; p < s->most; p++) {
+        at = p * s->pitch;
+        for (int32_t q = 0; q < s->window->width; q++, at += s->window->kernel_height)
+            *offset++ = at;
     }
+    for (int32_t i = 0; i < 3; i++)
+        *offset++ = at - s->window->kernel_height;
 }
 
 int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
@@ -84,22 +89,24 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
                      ET_STRIP_ROWS(v->height, pitch)};
     const int32_t size = s.most * pitch;
     int32_t *offset = scratch;
-    int8_t *planes = (int8_t *)(offset + (s.most * v->width + 3) / 4 * 4);
+    int8_t *planes = (int8_t *)(offset + s.most * v->width + 3);
     et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
     if (scratch == NULL || v->groups != v->n_in || v->n_in != v->n_out ||
         height * width > TAPS || s.left < 0 || size > ET_PLANE_MAX || scaling->shift >= 0)
         return -1;
+    const uint8x16_t order = order_of(v);
+    const mve_pred16_t taps = vctp8q((uint32_t)(height * width));
+    set_offsets(&s, offset);
     for (int32_t o = 0; o < v->n_out; o += ET_LANES) {
         const int32_t channels = et_min(ET_LANES, v->n_out - o);
         const et_spray spray = et_spray_to(size, channels);
         for (int32_t first = 0; first < v->height; first += s.most) {
             const int32_t rows = et_min(s.most, v->height - first);
             et_repeat(planes, 0, ET_LANES * size + TAPS);
-            if (o == 0 || s.most < v->height)
-                set_offsets(v, pitch, rows * v->width, offset);
             spread(&s, &spray, e + o, first, rows, planes);
             for (int32_t c = 0; c < channels; c++) {
-                const int8x16_t weights = turn_weights(v, w + (o + c) * height * width);
+                const int8x16_t weights =
+                    vldrbq_gather_offset_z_s8(w + (o + c) * height * width, order, taps);
                 one_channel(planes + c * size, offset, weights, ratio[o + c], rows * v->width,
                             v->n_in, &reducer, out + first * v->width * v->n_in + o + c);
             }

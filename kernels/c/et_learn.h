@@ -33,13 +33,13 @@
               ET_STRIP_ROWS(out_height, ((out_width) + ((width) - 1) / (right)) * (down) * (right)), \
               (out_width) + ((width) - 1) / (right))
 #define ET_PARTS_(height, width, down, right, rows, pitch)                      \
-    (8 * (((height) * (width) + 3) / 4 * 16 + (rows) * (pitch) +                \
+    (((height) * (width) + 3) / 4 * 144 + 8 * ((rows) * (pitch) +               \
           (((rows) + ((height) - 1) / (down)) * (pitch) + ((width) - 1) / (right)) * (down) * (right)))
 #define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width) \
     ET_PIECES_(ET_STRIP_ROWS(height, (kernel_height) * ((width) + (kernel_width) - 1)), width, \
                (kernel_height) * ((width) + (kernel_width) - 1))
 #define ET_PIECES_(rows, width, pitch) \
-    (((rows) * (width) + 3) / 4 * 16 + 8 * (rows) * (pitch) + 16)
+    (4 * ((rows) * (width) + 3) + 8 * (rows) * (pitch) + 16)
 #elif defined(ET_DSP)
 #define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                              \
     ((pixels) > ET_LEARN_PIXELS                                             \
