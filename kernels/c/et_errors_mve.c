@@ -16,13 +16,16 @@ static int range(int32_t low, int32_t high, int32_t *least, int32_t *most) {
 
 int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n) {
     int32_t least, most;
+    uint32_t saved;
     if (!range(low, high, &least, &most))
         return 0;
-    for (int32_t i = 0; i < n; i += 16) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)(n - i));
-        const mve_pred16_t open = open16(vld1q_z_s8(y + i, lanes), least, most, lanes);
-        vst1q_p_s8(e + i, vld1q_z_s8(e + i, open), lanes);
-    }
+    __asm__ volatile("vmrs %[saved],p0\n\twlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[y]],#16\n\t"
+                     "vpt.s8 lt,q0,%[least]\n\tvstrbt.8 %q[none],[%[e]]\n\t"
+                     "vpt.s8 gt,q0,%[most]\n\tvstrbt.8 %q[none],[%[e]]\n\t"
+                     "add %[e],%[e],#16\n\tletp lr,1b\n2:\n\tvmsr p0,%[saved]"
+                     : [y] "+r"(y), [e] "+r"(e), [saved] "=&r"(saved)
+                     : [n] "r"(n), [least] "r"(least), [most] "r"(most), [none] "w"(vdupq_n_s8(0))
+                     : "q0", "q1", "lr", "cc", "memory");
     return n;
 }
 
