@@ -4,25 +4,47 @@
 
 /* All errors that reach a pixel, by all taps and output channels, are a column of bytes: it meets
  * the weights of four input channels. Some channels at a time, their weights are turned into rows
- * and multiplied by their ratio, which fits in int16. */
+ * and multiplied by their ratio, which fits in int16. With strides pixels are of several kinds, by
+ * the rows and columns of the kernel that reach them. */
+typedef struct {
+    int32_t row, column; /* the first of these pixels */
+    int32_t i, j;        /* the first tap that reaches them */
+    et_window back;      /* how these taps, the last first, move over the errors */
+} kind;
+
+static kind kind_of(const et_window *v, int32_t row, int32_t column) {
+    const int32_t down = v->stride_down, right = v->stride_right;
+    const int32_t i = (row + v->top) % down, j = (column + v->left) % right;
+    const int32_t height = et_max(v->kernel_height - i + down - 1, 0) / down;
+    const int32_t width = et_max(v->kernel_width - j + right - 1, 0) / right;
+    const kind found = {row, column, i, j,
+                        {v->out_height, v->out_width, v->n_out, (v->height - row + down - 1) / down,
+                         (v->width - column + right - 1) / right, v->n_in, height, width, 1, 1,
+                         height - 1 - (row + v->top) / down, width - 1 - (column + v->left) / right,
+                         1}};
+    return found;
+}
 
 /* filters[channel / 4][place / 8][channel % 4][place % 8], a place being tap, the last first, and
  * output; from channel first on. */
-static void turn_weights(const et_window *v, const int8_t *w, const int16_t *ratio,
+static void turn_weights(const et_window *v, const kind *a, const int8_t *w, const int16_t *ratio,
                          int16_t *filters, int32_t first, int32_t columns) {
-    const int32_t taps = v->kernel_height * v->kernel_width;
-    const int32_t length = (taps * v->n_out + 7) / 8 * 32;
+    const int32_t height = a->back.kernel_height, width = a->back.kernel_width;
+    const int32_t length = (height * width * v->n_out + 7) / 8 * 32;
+    const int32_t size = v->kernel_height * v->kernel_width * v->n_in;
     const uint32x4_t apart = vidupq_n_u32(0, 8);
-    for (int32_t o = 0; o < v->n_out; o++)
-        for (int32_t tap = 0; tap < taps; tap++, w += v->n_in) {
-            const int32_t place = (taps - 1 - tap) * v->n_out + o;
-            int16_t *to = filters + place / 8 * 32 + place % 8;
-            for (int32_t c = 0; c < columns; c += 4, to += length) {
-                const mve_pred16_t lanes = vctp32q((uint32_t)(columns - c));
-                const int32x4_t wide = vmulq_n_s32(vldrbq_z_s32(w + first + c, lanes), ratio[o]);
-                vstrhq_scatter_shifted_offset_p_s32(to, apart, wide, lanes);
-            }
+    for (int32_t place = 0; place < height * width * v->n_out; place++) {
+        const int32_t tap = height * width - 1 - place / v->n_out, o = place % v->n_out;
+        const int32_t i = a->i + tap / width * v->stride_down;
+        const int32_t j = a->j + tap % width * v->stride_right;
+        const int8_t *from = w + o * size + (i * v->kernel_width + j) * v->n_in + first;
+        int16_t *to = filters + place / 8 * 32 + place % 8;
+        for (int32_t c = 0; c < columns; c += 4, to += length) {
+            const mve_pred16_t lanes = vctp32q((uint32_t)(columns - c));
+            const int32x4_t wide = vmulq_n_s32(vldrbq_z_s32(from + c, lanes), ratio[o]);
+            vstrhq_scatter_shifted_offset_p_s32(to, apart, wide, lanes);
         }
+    }
 }
 
 /* Some channels of a pixel, from its column of k errors: ten instructions for 32 products, and for
@@ -59,37 +81,51 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
     reducer->peak = peak;
 }
 
+/* The errors of pixels of one kind, `most` channels at a time. */
+static void one_kind(const et_window *v, const kind *a, const int8_t *e, const int8_t *w,
+                     const int16_t *ratio, et_reducer *reducer, int8_t *out, int32_t most,
+                     int16_t *filters, int8_t *column) {
+    const et_window *back = &a->back;
+    const int32_t k = back->kernel_height * back->kernel_width * v->n_out;
+    const int point = et_is_point(v);
+    for (int32_t first = 0; first < v->n_in; first += most) {
+        const int32_t columns = et_min(most, v->n_in - first);
+        turn_weights(v, a, w, ratio, filters, first, columns);
+        for (int32_t p = 0; p < back->out_height; p++) {
+            const int32_t row = a->row + p * v->stride_down;
+            int8_t *to = out + (row * v->width + a->column) * v->n_in + first;
+            for (int32_t q = 0; q < back->out_width; q++, to += v->stride_right * v->n_in) {
+                const int8_t *from = e + (p * v->width + q) * v->n_out;
+                if (!point) {
+                    const et_view at = et_look(back, p, q);
+                    et_gather(column, e, 0, back, &at);
+                    from = column;
+                }
+                if (k > 0)
+                    multiply(from, filters, k, columns, reducer, to);
+                else
+                    et_repeat(to, 0, columns);
+            }
+        }
+    }
+}
+
 int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ratio,
                              const et_scaling *scaling, int8_t *out, const et_window *window,
                              void *scratch) {
     const et_window *v = window;
-    const et_window back = {v->out_height, v->out_width, v->n_out, v->height, v->width, v->n_in,
-                            v->kernel_height, v->kernel_width, 1, 1,
-                            v->kernel_height - 1 - v->top, v->kernel_width - 1 - v->left, 1};
-    const int32_t taps = v->kernel_height * v->kernel_width, k = taps * v->n_out;
-    const int point = et_is_point(v);
+    const int32_t k = v->kernel_height * v->kernel_width * v->n_out;
     const int32_t most = ET_ERROR_COLUMNS(k);
     int16_t *filters = scratch;
     int8_t *column = (int8_t *)(filters + (k + 7) / 8 * 8 * ((et_min(most, v->n_in) + 3) / 4 * 4));
     et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
-    if (scratch == NULL || v->groups != 1 || v->stride_down != 1 || v->stride_right != 1 ||
-        scaling->shift >= 0)
+    if (scratch == NULL || v->groups != 1 || scaling->shift >= 0)
         return -1;
-    for (int32_t first = 0; first < v->n_in; first += most) {
-        const int32_t columns = et_min(most, v->n_in - first);
-        int8_t *to = out + first;
-        turn_weights(v, w, ratio, filters, first, columns);
-        for (int32_t p = 0; p < v->height; p++)
-            for (int32_t q = 0; q < v->width; q++, to += v->n_in) {
-                const int8_t *from = e + (p * v->width + q) * v->n_out;
-                if (!point) {
-                    const et_view at = et_look(&back, p, q);
-                    et_gather(column, e, 0, &back, &at);
-                    from = column;
-                }
-                multiply(from, filters, k, columns, &reducer, to);
-            }
-    }
+    for (int32_t row = 0; row < v->stride_down; row++)
+        for (int32_t first = 0; first < v->stride_right; first++) {
+            const kind a = kind_of(v, row, first);
+            one_kind(v, &a, e, w, ratio, &reducer, out, most, filters, column);
+        }
     return (int32_t)reducer.peak;
 }
 

@@ -83,6 +83,25 @@ int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shif
     return n;
 }
 
+int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
+                      int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
+                      int32_t *peak) {
+    et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
+    if (scaling->shift >= 0)
+        return 0;
+    for (int32_t i = 0; i < n; i += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
+        int32x4_t sum = vdupq_n_s32(0);
+        for (int32_t k = 0; k < count; k++) {
+            const int32_t left = et_max(exponents[k] - base, ET_MERGE_BITS - 31);
+            sum = vaddq_s32(sum, vshlq_r_s32(vldrbq_z_s32(parts[k] + i, lanes), left));
+        }
+        vstrbq_p_s32(out + i, et_reduce4(&reducer, sum), lanes);
+    }
+    *peak = (int32_t)reducer.peak;
+    return n;
+}
+
 void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n) {
     if (factor == 0)
         return;

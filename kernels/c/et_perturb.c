@@ -84,7 +84,8 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
         for (int32_t o = 0; o < n_out; o++) {
             const int32_t first = s * pixels * n_out + o;
             int32_t open = 0;
-            for (int32_t p = 0; p < pixels; p++) {
+            int32_t p = et_mark_open_fast(e, y, first, low, high, n_out, pixels, &open);
+            for (; p < pixels; p++) {
                 const int32_t at = first + p * n_out;
                 e[at] = (int8_t)(y == NULL || (y[at] > low && y[at] < high));
                 open += e[at];
@@ -97,7 +98,7 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
             int8_t shared;
             peak = et_max(peak,
                           et_scale_error(&acc, scaling->multiplier, scaling->shift, &shared, 1));
-            for (int32_t p = 0; p < pixels; p++)
+            for (p = et_share_fast(e, first, shared, n_out, pixels); p < pixels; p++)
                 e[first + p * n_out] = (int8_t)(e[first + p * n_out] * shared);
         }
     return peak;
@@ -110,7 +111,9 @@ static inline int32_t add_row(int first, int32_t slope, et_key key, uint32_t cou
     uint32_t word = 0;
     for (const int32_t *end = sums + n; sums != end;) {
         const int32_t *stop = sums + et_min((int32_t)(end - sums), WORD);
-        for (word = et_random_word(key, counter++); sums != stop; sums++, word >>= 1)
+        word = et_random_word(key, counter++);
+        sums += et_add_signs_fast(first, slope, &word, sums, (int32_t)(stop - sums));
+        for (; sums != stop; sums++, word >>= 1)
             *sums = (first ? 0 : *sums) + with_sign(slope, word);
     }
     if (n % WORD == 0)

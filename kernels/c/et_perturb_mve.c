@@ -2,22 +2,74 @@
 
 #if defined(ET_HELIUM)
 
-/* 16 signs are the predicate of a subtraction. */
+/* 16 signs are a predicate, which chooses -step or step. */
 int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n,
                       int32_t *sum) {
+    register int32_t total __asm__("r4") = *sum;
+    uint32_t saved;
     if (step > INT8_MAX || step < -INT8_MAX)
         return 0;
-    const int8x16_t plus = vdupq_n_s8((int8_t)step), minus = vdupq_n_s8((int8_t)-step);
-    int32_t total = 0;
-    for (int32_t i = 0; i < n; i += 16, word >>= 16) {
-        const mve_pred16_t lanes = vctp8q((uint32_t)(n - i));
-        const int8x16_t by = vpselq_s8(minus, plus, (mve_pred16_t)word);
-        const int8x16_t moved =
-            vmaxq_s8(vqaddq_s8(vld1q_z_s8(w + i, lanes), by), vdupq_n_s8(-INT8_MAX));
-        vst1q_p_s8(shaken + i, moved, lanes);
-        total = vaddvaq_p_s8(total, moved, lanes);
+    __asm__ volatile("vmrs %[saved],p0\n\twlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[w]],#16\n\t"
+                     "vmsr p0,%[word]\n\tvpsel q1,%q[minus],%q[plus]\n\tvqadd.s8 q0,q0,q1\n\t"
+                     "vmax.s8 q0,q0,%q[least]\n\tvstrb.8 q0,[%[shaken]],#16\n\t"
+                     "vaddva.s8 %[total],q0\n\tlsr %[word],%[word],#16\n\tletp lr,1b\n2:\n\t"
+                     "vmsr p0,%[saved]"
+                     : [w] "+r"(w), [word] "+r"(word), [shaken] "+r"(shaken), [total] "+r"(total),
+                       [saved] "=&r"(saved)
+                     : [n] "r"(n), [minus] "w"(vdupq_n_s8((int8_t)-step)),
+                       [plus] "w"(vdupq_n_s8((int8_t)step)), [least] "w"(vdupq_n_s8(-INT8_MAX))
+                     : "q0", "q1", "lr", "cc", "memory");
+    *sum = total;
+    return n;
+}
+
+/* A sign is moved to the top of its lane, and from there into all bits. */
+int32_t et_add_signs_fast(int first, int32_t slope, uint32_t *word, int32_t *sums, int32_t n) {
+    const uint32x4_t bits = vdupq_n_u32(*word);
+    int32x4_t place = vreinterpretq_s32_u32(vddupq_n_u32(31, 1));
+    for (int32_t i = 0; i < n; i += 4, place = vsubq_n_s32(place, 4)) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
+        const int32x4_t negative =
+            vshrq_n_s32(vreinterpretq_s32_u32(vshlq_u32(bits, place)), 31);
+        int32x4_t with_sign = veorq_s32(vdupq_n_s32(slope), negative);
+        with_sign = vsubq_s32(with_sign, negative);
+        if (!first)
+            with_sign = vaddq_s32(with_sign, vld1q_z_s32(sums + i, lanes));
+        vst1q_p_s32(sums + i, with_sign, lanes);
     }
-    *sum += total;
+    *word = n < 32 ? *word >> n : 0;
+    return n;
+}
+
+/* The pixels of one channel, eight at a time. */
+int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low, int32_t high,
+                          int32_t pitch, int32_t n, int32_t *open) {
+    const uint16x8_t apart = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)pitch);
+    const int16x8_t zero = vdupq_n_s16(0), one = vdupq_n_s16(1);
+    const int16_t least = (int16_t)et_max(low, INT8_MIN - 1);
+    const int16_t most = (int16_t)et_min(high, INT8_MAX + 1);
+    for (int32_t p = 0, at = first; p < n; p += 8, at += 8 * pitch) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(n - p));
+        mve_pred16_t is_open = lanes;
+        if (y != NULL) {
+            const int16x8_t value = vldrbq_gather_offset_z_s16(y + at, apart, lanes);
+            is_open = vcmpltq_m_n_s16(value, most, vcmpgtq_m_n_s16(value, least, lanes));
+        }
+        const int16x8_t mark = vpselq_s16(one, zero, is_open);
+        vstrbq_scatter_offset_p_s16(e + at, apart, mark, lanes);
+        *open = vaddvaq_s16(*open, mark);
+    }
+    return n;
+}
+
+int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, int32_t n) {
+    const uint16x8_t apart = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)pitch);
+    int8_t *to = e + first;
+    for (int32_t p = 0; p < n; p += 8, to += 8 * pitch) {
+        const mve_pred16_t lanes = vctp16q((uint32_t)(n - p));
+        const int16x8_t mark = vldrbq_gather_offset_z_s16(to, apart, lanes);
+        vstrbq_scatter_offset_p_s16(to, apart, vmulq_n_s16(mark, shared), lanes);
+    }
     return n;
 }
 

@@ -5,7 +5,7 @@
 
 #include "et_learn.h"
 
-enum { ET_COLUMNS = 8 };
+enum { ET_COLUMNS = 8, ET_MERGE_BITS = 15 };
 
 #if defined(ET_DSP) || defined(ET_HELIUM)
 
@@ -67,9 +67,30 @@ int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shif
 /* sums += factor * (x - zero_point) */
 void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
 
+/* et_merge; returns 0, with nothing written, where it does not fit. */
+int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
+                      int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
+                      int32_t *peak);
+
+/* sums[i] = slope with the sign of bit i of the word, or, but for the first, that and the sum; the
+ * word loses n <= 32 bits. Returns how many. */
+int32_t et_add_signs_fast(int first, int32_t slope, uint32_t *word, int32_t *sums, int32_t n);
+
+/* e[first + p * pitch] = whether low < y < high there, or y is NULL, of n pixels, and how many are so;
+ * returns n. */
+int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low, int32_t high,
+                          int32_t pitch, int32_t n, int32_t *open);
+
+/* e[first + p * pitch] *= shared, of n pixels; returns n. */
+int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, int32_t n);
+
 #else
 
 #define et_scale_error_fast(acc, multiplier, shift, e, n, peak) 0
+#define et_merge_fast(parts, exponents, count, base, scaling, out, n, peak) 0
+#define et_add_signs_fast(first, slope, word, sums, n) 0
+#define et_mark_open_fast(e, y, first, low, high, pitch, n, open) 0
+#define et_share_fast(e, first, shared, pitch, n) 0
 
 static inline void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x,
                                  int32_t zero_point, int32_t n) {
