@@ -25,25 +25,31 @@ static kind kind_of(const et_window *v, int32_t row, int32_t column) {
     return found;
 }
 
+/* Four channels of weights times a ratio, and so on, each four `length` numbers behind. */
+ET_INLINE void turn_channels(int16_t *to, const int8_t *w, int32_t ratio, int32_t length, int32_t n) {
+    __asm__ volatile("wlstp.32 lr,%[n],2f\n1:\n\tvldrb.s32 q0,[%[w]],#4\n\t"
+                     "vmul.i32 q0,q0,%[ratio]\n\tvstrh.32 q0,[%[to],%q[apart],uxtw #1]\n\t"
+                     "add %[to],%[to],%[length]\n\tletp lr,1b\n2:"
+                     : [to] "+r"(to), [w] "+l"(w)
+                     : [n] "r"(n), [ratio] "r"(ratio), [length] "r"(2 * length),
+                       [apart] "w"(vidupq_n_u32(0, 8))
+                     : "q0", "lr", "cc", "memory");
+}
+
 /* filters[channel / 4][place / 8][channel % 4][place % 8], a place being tap, the last first, and
  * output; from channel first on. */
 static void turn_weights(const et_window *v, const kind *a, const int8_t *w, const int16_t *ratio,
                          int16_t *filters, int32_t first, int32_t columns) {
-    const int32_t height = a->back.kernel_height, width = a->back.kernel_width;
-    const int32_t length = (height * width * v->n_out + 7) / 8 * 32;
+    const int32_t taps = a->back.kernel_height * a->back.kernel_width, n_out = v->n_out;
     const int32_t size = v->kernel_height * v->kernel_width * v->n_in;
-    const uint32x4_t apart = vidupq_n_u32(0, 8);
-    for (int32_t place = 0; place < height * width * v->n_out; place++) {
-        const int32_t tap = height * width - 1 - place / v->n_out, o = place % v->n_out;
-        const int32_t i = a->i + tap / width * v->stride_down;
-        const int32_t j = a->j + tap % width * v->stride_right;
-        const int8_t *from = w + o * size + (i * v->kernel_width + j) * v->n_in + first;
-        int16_t *to = filters + place / 8 * 32 + place % 8;
-        for (int32_t c = 0; c < columns; c += 4, to += length) {
-            const mve_pred16_t lanes = vctp32q((uint32_t)(columns - c));
-            const int32x4_t wide = vmulq_n_s32(vldrbq_z_s32(from + c, lanes), ratio[o]);
-            vstrhq_scatter_shifted_offset_p_s32(to, apart, wide, lanes);
-        }
+    for (int32_t tap = 0; tap < taps; tap++) {
+        const int32_t i = a->i + tap / a->back.kernel_width * v->stride_down;
+        const int32_t j = a->j + tap % a->back.kernel_width * v->stride_right;
+        const int8_t *from = w + (i * v->kernel_width + j) * v->n_in + first;
+        int32_t place = (taps - 1 - tap) * n_out;
+        for (int32_t o = 0; o < n_out; o++, place++, from += size)
+            turn_channels(filters + place / 8 * 32 + place % 8, from, ratio[o],
+                          (taps * n_out + 7) / 8 * 32, columns);
     }
 }
 
@@ -57,7 +63,7 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
     register int32_t d __asm__("r10");
     const int32x4_t multiplier = vdupq_n_s32(reducer->multiplier);
     const int32x4_t shift = vdupq_n_s32(reducer->shift);
-    const int32x4_t most = vdupq_n_s32(127);
+    const int32x4_t most = vdupq_n_s32(127), sign = vdupq_n_s32(reducer->sign);
     const int8_t *x;
     uint32_t peak = reducer->peak, saved;
     __asm__ volatile(
@@ -69,14 +75,14 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
         "vmladava.s16 %[c],q0,q2\n\tvmladava.s16 %[d],q0,q3\n\tvmladava.s16 %[a],q0,q1\n\t"
         "letp lr,2b\n\t"
         "vmov q0[2],q0[0],%[a],%[c]\n\tvmov q0[3],q0[1],%[b],%[d]\n\t"
-        "vqrdmulh.s32 q0,q0,%q[multiplier]\n\tvshr.s32 q1,q0,#31\n\tvadd.i32 q0,q0,q1\n\t"
-        "vrshl.s32 q0,q0,%q[shift]\n\tvctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
-        "vmint.s32 q0,q0,%q[most]\n\tvmaxt.s32 q0,q0,%q[least]\n\tvstrbt.32 q0,[%[y]],#4\n\t"
+        "vqrdmulh.s32 q0,q0,%q[multiplier]\n\tvshl.u32 q1,q0,%q[sign]\n\tvsub.i32 q0,q0,q1\n\t"
+        "vrshl.s32 q0,q0,%q[shift]\n\tvneg.s32 q1,%q[most]\n\tvctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
+        "vmint.s32 q0,q0,%q[most]\n\tvmaxt.s32 q0,q0,q1\n\tvstrbt.32 q0,[%[y]],#4\n\t"
         "subs %[left],%[left],#4\n\tbgt 1b\n\tvmsr p0,%[saved]"
         : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "=&l"(x), [y] "+l"(y),
           [p] "+r"(filters), [left] "+r"(columns), [peak] "+r"(peak), [saved] "=&r"(saved)
         : [column] "r"(column), [k] "r"(k), [multiplier] "w"(multiplier), [shift] "w"(shift),
-          [most] "w"(most), [least] "w"(vnegq_s32(most))
+          [most] "w"(most), [sign] "w"(sign)
         : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
     reducer->peak = peak;
 }
@@ -118,8 +124,8 @@ int32_t et_conv2d_error_fast(const int8_t *e, const int8_t *w, const int16_t *ra
     const int32_t most = ET_ERROR_COLUMNS(k);
     int16_t *filters = scratch;
     int8_t *column = (int8_t *)(filters + (k + 7) / 8 * 8 * ((et_min(most, v->n_in) + 3) / 4 * 4));
-    et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
-    if (scratch == NULL || v->groups != 1 || scaling->shift >= 0)
+    et_reducer reducer = et_reducer_of(scaling->multiplier, scaling->shift);
+    if (scratch == NULL || v->groups != 1)
         return -1;
     for (int32_t row = 0; row < v->stride_down; row++)
         for (int32_t first = 0; first < v->stride_right; first++) {

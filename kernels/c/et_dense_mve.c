@@ -2,6 +2,16 @@
 
 #if defined(ET_HELIUM)
 
+int32_t et_dot(const int8_t *a, const int8_t *b, int32_t n) {
+    register int32_t sum __asm__("r4") = 0;
+    __asm__ volatile("wlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[a]],#16\n\tvldrb.8 q1,[%[b]],#16\n\t"
+                     "vmladava.s8 %[sum],q0,q1\n\tletp lr,1b\n2:"
+                     : [a] "+r"(a), [b] "+r"(b), [sum] "+r"(sum)
+                     : [n] "r"(n)
+                     : "q0", "q1", "lr", "cc", "memory");
+    return sum;
+}
+
 void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
                  int8_t *y, int32_t n_in, int32_t n_out) {
     const int32_t *multiplier = output->multiplier, zero_point = output->zero_point;

@@ -90,9 +90,9 @@ int32_t et_depthwise_error_fast(const int8_t *e, const int8_t *w, const int16_t 
     const int32_t size = s.most * pitch;
     int32_t *offset = scratch;
     int8_t *planes = (int8_t *)(offset + s.most * v->width + 3);
-    et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
+    et_reducer reducer = et_reducer_of(scaling->multiplier, scaling->shift);
     if (scratch == NULL || v->groups != v->n_in || v->n_in != v->n_out ||
-        height * width > TAPS || s.left < 0 || size > ET_PLANE_MAX || scaling->shift >= 0)
+        height * width > TAPS || s.left < 0 || size > ET_PLANE_MAX)
         return -1;
     const uint8x16_t order = order_of(v);
     const mve_pred16_t taps = vctp8q((uint32_t)(height * width));

@@ -72,8 +72,8 @@ int32_t et_sum_columns_fast(const int8_t *e, int32_t pitch, int32_t rows, int32_
 
 int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shift, int8_t *e,
                             int32_t n, int32_t *peak) {
-    et_reducer reducer = {multiplier, shift, 0};
-    if (shift >= 0)
+    et_reducer reducer = et_reducer_of(multiplier, shift);
+    if (shift > 0)
         return 0;
     for (int32_t i = 0; i < n; i += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
@@ -86,9 +86,7 @@ int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shif
 int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
                       int32_t *peak) {
-    et_reducer reducer = {scaling->multiplier, scaling->shift, 0};
-    if (scaling->shift >= 0)
-        return 0;
+    et_reducer reducer = et_reducer_of(scaling->multiplier, scaling->shift);
     for (int32_t i = 0; i < n; i += 4) {
         const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
         int32x4_t sum = vdupq_n_s32(0);
@@ -102,15 +100,27 @@ int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int3
     return n;
 }
 
+/* sums = factor * (x - zero_point), or that and the sums. */
+#define PRODUCT                                                                    \
+    "wlstp.32 lr,%[n],2f\n1:\n\tvldrb.s32 q0,[%[x]],#4\n\tvsub.i32 q0,q0,%[zero_point]\n\t"
+
 void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n) {
     if (factor == 0)
         return;
-    __asm__ volatile("wlstp.32 lr,%[n],2f\n1:\n\tvldrb.s32 q0,[%[x]],#4\n\t"
-                     "vldrw.u32 q1,[%[sums]]\n\tvsub.i32 q0,q0,%[zero_point]\n\t"
-                     "vmla.s32 q1,q0,%[factor]\n\tvstrw.32 q1,[%[sums]],#16\n\tletp lr,1b\n2:"
+    __asm__ volatile(PRODUCT "vldrw.u32 q1,[%[sums]]\n\tvmla.s32 q1,q0,%[factor]\n\t"
+                     "vstrw.32 q1,[%[sums]],#16\n\tletp lr,1b\n2:"
                      : [x] "+l"(x), [sums] "+r"(sums)
                      : [n] "r"(n), [zero_point] "r"(zero_point), [factor] "r"(factor)
                      : "q0", "q1", "lr", "cc", "memory");
+}
+
+int32_t et_begin(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n) {
+    __asm__ volatile(PRODUCT "vmul.i32 q0,q0,%[factor]\n\tvstrw.32 q0,[%[sums]],#16\n\t"
+                     "letp lr,1b\n2:"
+                     : [x] "+l"(x), [sums] "+r"(sums)
+                     : [n] "r"(n), [zero_point] "r"(zero_point), [factor] "r"(factor)
+                     : "q0", "lr", "cc", "memory");
+    return 1;
 }
 
 #endif

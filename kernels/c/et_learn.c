@@ -149,9 +149,8 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                        int32_t batch, int32_t n_in, int32_t n_out) {
     int32_t saturated = 0;
     for (int32_t o = 0; o < n_out; o++) {
-        const int8_t *row = x;
-        clear(sums, n_in);
-        for (int32_t n = 0; n < batch; n++, row += n_in)
+        int32_t n = et_begin(sums, e[o], x, x_zero_point, n_in);
+        for (const int8_t *row = x + n * n_in; n < batch; n++, row += n_in)
             et_accumulate(sums, e[n * n_out + o], row, x_zero_point, n_in);
         const int32_t rate = et_rate(rates, o, 32);
         saturated += weights->update(weights, sums, rate, (uint32_t)(o * n_in), n_in);

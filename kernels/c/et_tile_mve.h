@@ -58,16 +58,23 @@ ET_INLINE int et_is_point(const et_window *v) {
            v->height == v->out_height;
 }
 
-/* How sums become errors. */
+/* How sums become errors: shift is in [-31, 0]. */
 typedef struct {
     int32_t multiplier, shift;
+    int32_t sign;  /* the shift to the left that leaves the sign, or 0 where nothing is rounded */
     uint32_t peak; /* largest magnitude so far */
 } et_reducer;
 
-/* et_scale_error of four sums, in the low bytes; shift is in [-31, -1]. */
+ET_INLINE et_reducer et_reducer_of(int32_t multiplier, int32_t shift) {
+    const et_reducer found = {multiplier, shift, shift == 0 ? -32 : -31, 0};
+    return found;
+}
+
+/* et_scale_error of four sums, in the low bytes; as et_requantize4, but for the ends. */
 ET_INLINE int32x4_t et_reduce4(et_reducer *r, int32x4_t sum) {
     sum = vqrdmulhq_n_s32(sum, r->multiplier);
-    sum = vrshlq_n_s32(vaddq_s32(sum, vshrq_n_s32(sum, 31)), r->shift);
+    const uint32x4_t sign = vshlq_u32(vreinterpretq_u32_s32(sum), vdupq_n_s32(r->sign));
+    sum = vrshlq_n_s32(vsubq_s32(sum, vreinterpretq_s32_u32(sign)), r->shift);
     r->peak = vmaxavq_s32(r->peak, sum);
     return vmaxq_s32(vminq_s32(sum, vdupq_n_s32(127)), vdupq_n_s32(-127));
 }

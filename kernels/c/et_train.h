@@ -60,14 +60,18 @@ int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shak
 
 #if defined(ET_HELIUM)
 
-/* et_scale_error of the first values; returns how many. */
+/* et_scale_error; returns n, or 0 where it does not fit. */
 int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shift, int8_t *e,
                             int32_t n, int32_t *peak);
 
 /* sums += factor * (x - zero_point) */
 void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
 
-/* et_merge; returns 0, with nothing written, where it does not fit. */
+/* sums = factor * (x - zero_point), the first of several; returns 1. Without this form it clears them
+ * and returns 0. */
+int32_t et_begin(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
+
+/* et_merge; returns n. */
 int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
                       int32_t *peak);
@@ -91,6 +95,9 @@ int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, in
 #define et_add_signs_fast(first, slope, word, sums, n) 0
 #define et_mark_open_fast(e, y, first, low, high, pitch, n, open) 0
 #define et_share_fast(e, first, shared, pitch, n) 0
+
+#define et_begin(sums, factor, x, zero_point, n) \
+    ((void)__builtin_memset(sums, 0, (size_t)(n) * sizeof *(sums)), 0)
 
 static inline void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x,
                                  int32_t zero_point, int32_t n) {

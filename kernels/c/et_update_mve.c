@@ -46,22 +46,31 @@ static uint32x4_t core(uint32x4_t word) {
     return vmulq_n_u32(veorq_u32(word, vshrq_n_u32(word, 15)), 0x846ca68bu);
 }
 
-/* The same of a few weights at any place, four at a time; each lane makes its own word. */
-static uint32_t update_few(int8_t *w, const int32_t *grad, int32_t half, et_key key,
+/* Steps of four weights at any place, by any multiplier, before they saturate; each lane makes its
+ * own word. */
+ET_INLINE int32x4_t four_steps(const int32_t *grad, int32_t multiplier, et_key key,
+                               uint32x4_t index, mve_pred16_t lanes) {
+    uint32x4_t word = vaddq_n_u32(vshrq_n_u32(index, 2), key.k0);
+    word = core(veorq_u32(word, vshrq_n_u32(word, 16)));
+    word = core(veorq_u32(word, vdupq_n_u32(et_fold(key.k1))));
+    word = veorq_u32(word, vshrq_n_u32(word, 16));
+    /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits, and from there to the bottom. */
+    const uint32x4_t left = vshrq_n_u32(vshlq_n_u32(vmvnq_u32(index), 30), 27);
+    word = vshrq_n_u32(vshlq_u32(word, vreinterpretq_s32_u32(left)), 24);
+    const uint32x4_t fraction = vsliq_n_u32(vdupq_n_u32(1u << 23), word, 24);
+    const int32x4_t sum = vld1q_z_s32(grad, lanes), by = vdupq_n_s32(multiplier);
+    const uint32x4_t low =
+        vaddq_u32(vreinterpretq_u32_s32(vmulq_s32(sum, by)), fraction);
+    const int32x4_t high = vmulhq_s32(sum, by);
+    return vaddq_m_n_s32(high, high, 1, vcmphiq_u32(fraction, low)); /* what the low half carries */
+}
+
+static uint32_t update_few(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                            uint32_t first, int32_t n, uint32_t largest) {
-    const uint32x4_t middle = vdupq_n_u32(et_fold(key.k1));
     uint32x4_t index = vidupq_n_u32(first, 1);
     for (; n > 0; n -= 4, w += 4, grad += 4, index = vaddq_n_u32(index, 4)) {
         const mve_pred16_t lanes = vctp32q((uint32_t)n);
-        uint32x4_t word = vaddq_n_u32(vshrq_n_u32(index, 2), key.k0);
-        word = core(veorq_u32(word, vshrq_n_u32(word, 16)));
-        word = core(veorq_u32(word, middle));
-        word = veorq_u32(word, vshrq_n_u32(word, 16));
-        /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits. */
-        const uint32x4_t left = vshrq_n_u32(vshlq_n_u32(vmvnq_u32(index), 30), 27);
-        word = vshrq_n_u32(vshlq_u32(word, vreinterpretq_s32_u32(left)), 24);
-        int32x4_t step = vqrdmulhq_n_s32(vld1q_z_s32(grad, lanes), half);
-        step = vshrq_n_s32(vaddq_s32(step, vreinterpretq_s32_u32(word)), 8);
+        const int32x4_t step = four_steps(grad, multiplier, key, index, lanes);
         largest = vmaxavq_p_s32(largest, step, lanes);
         const int8x16_t old = vreinterpretq_s8_s32(vldrbq_z_s32(w, lanes));
         const int8x16_t moved = vqsubq_s8(old, vreinterpretq_s8_s32(et_saturate4(step)));
@@ -71,22 +80,37 @@ static uint32_t update_few(int8_t *w, const int32_t *grad, int32_t half, et_key 
     return largest;
 }
 
+/* How many steps saturate. */
+ET_COLD
+static int32_t count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
+                               int32_t n) {
+    uint32x4_t index = vidupq_n_u32(first, 1), count = vdupq_n_u32(0);
+    for (; n > 0; n -= 4, grad += 4, index = vaddq_n_u32(index, 4)) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)n);
+        const int32x4_t step = four_steps(grad, multiplier, key, index, lanes);
+        const mve_pred16_t above = vcmpgtq_m_n_s32(step, INT8_MAX, lanes);
+        const mve_pred16_t below = vcmpltq_m_n_s32(step, INT8_MIN, lanes);
+        count = vaddq_m_n_u32(count, count, 1, above | below);
+    }
+    return (int32_t)vaddvq_u32(count);
+}
+
 int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                        uint32_t first, int32_t n, int32_t *saturated) {
-    const int32_t head = (int32_t)(-first & 3u), blocks = (n - head) / 16, half = multiplier * 128;
+    const int32_t head = (int32_t)(-first & 3u);
+    const int32_t blocks = multiplier < 1 << 23 ? (n - head) / 16 : 0;
     int32_t done = 0;
     uint32_t largest = 0;
-    if (multiplier >= 1 << 23)
-        return 0;
     if (blocks > 0) {
-        largest = update_few(w, grad, half, key, first, head, largest);
-        largest = update_blocks(w + head, grad + head, half, key, first + (uint32_t)head, blocks,
-                                largest);
+        largest = update_few(w, grad, multiplier, key, first, head, largest);
+        largest = update_blocks(w + head, grad + head, multiplier * 128, key,
+                                first + (uint32_t)head, blocks, largest);
         done = head + 16 * blocks;
     }
-    largest = update_few(w + done, grad + done, half, key, first + (uint32_t)done, n - done, largest);
+    largest = update_few(w + done, grad + done, multiplier, key, first + (uint32_t)done, n - done,
+                         largest);
     if (largest > INT8_MAX)
-        *saturated += et_update_row(NULL, grad, multiplier, key, first, n);
+        *saturated += count_saturated(grad, multiplier, key, first, n);
     return n;
 }
 
