@@ -134,6 +134,20 @@ ET_INLINE void et_activate_mve(const et_output *output, int8_t *y, int32_t n) {
     }
 }
 
+/* et_core of four numbers. */
+ET_INLINE uint32x4_t et_core4(uint32x4_t x) {
+    x = vmulq_n_u32(x, 0x7feb352du);
+    return vmulq_n_u32(veorq_u32(x, vshrq_n_u32(x, 15)), 0x846ca68bu);
+}
+
+/* et_random_word of four counters. */
+ET_INLINE uint32x4_t et_random4(et_key key, uint32x4_t counter) {
+    uint32x4_t x = vaddq_n_u32(counter, key.k0);
+    x = et_core4(veorq_u32(x, vshrq_n_u32(x, 16)));
+    x = et_core4(veorq_u32(x, vdupq_n_u32(et_fold(key.k1))));
+    return veorq_u32(x, vshrq_n_u32(x, 16));
+}
+
 /* One sample or pixel through all rows of weights; every shift is negative.
  * y is saturated to int8; et_activate_mve follows. */
 void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,

@@ -49,7 +49,10 @@ void et_shake_weights(const int8_t *w, const int32_t *b, const et_signs *signs, 
     uint32_t counter = 0, word = 0;
     for (int32_t o = 0; o < n_out; o++) {
         int32_t sum = 0;
-        for (int32_t i = 0; i < n; i += WORD) {
+        int32_t i = et_shake_row_fast(w, key, &counter, step, shaken, n, &sum, &word);
+        w += i;
+        shaken += i;
+        for (; i < n; i += WORD) {
             const int32_t some = et_min(n - i, WORD);
             word = et_random_word(key, counter++);
             sum += shake(w, word, step, shaken, some);
@@ -108,12 +111,11 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
  * them is returned. */
 static inline int32_t add_row(int first, int32_t slope, et_key key, uint32_t counter, int32_t *sums,
                               int32_t n) {
+    const int32_t *end = sums + n;
     uint32_t word = 0;
-    for (const int32_t *end = sums + n; sums != end;) {
+    for (sums += et_add_signs_fast(first, slope, key, &counter, sums, n, &word); sums != end;) {
         const int32_t *stop = sums + et_min((int32_t)(end - sums), WORD);
-        word = et_random_word(key, counter++);
-        sums += et_add_signs_fast(first, slope, &word, sums, (int32_t)(stop - sums));
-        for (; sums != stop; sums++, word >>= 1)
+        for (word = et_random_word(key, counter++); sums != stop; sums++, word >>= 1)
             *sums = (first ? 0 : *sums) + with_sign(slope, word);
     }
     if (n % WORD == 0)

@@ -7,6 +7,10 @@
 
 enum { ET_COLUMNS = 8, ET_MERGE_BITS = 15 };
 
+static inline void et_clear(int32_t *sums, int32_t n) {
+    __builtin_memset(sums, 0, (size_t)n * sizeof *sums);
+}
+
 #if defined(ET_DSP) || defined(ET_HELIUM)
 
 /* Marks plain loops, which only run where no fast form fits. */
@@ -36,10 +40,6 @@ int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int
 int32_t et_keep_open_fast(const int8_t *y, int32_t low, int32_t high, uint8_t *bits, int32_t n);
 int32_t et_close_by_bits_fast(int8_t *e, const uint8_t *bits, int32_t n);
 
-/* Perturbs the first of n <= 32 weights by +-step and adds them to the sum; returns how many. */
-int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n,
-                      int32_t *sum);
-
 #else
 
 #define ET_SPARE_STEP
@@ -54,8 +54,15 @@ int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shak
 #define et_close_fast(e, y, low, high, n) 0
 #define et_keep_open_fast(y, low, high, bits, n) 0
 #define et_close_by_bits_fast(e, bits, n) 0
-#define et_shake_fast(w, word, step, shaken, n, sum) 0
 
+#endif
+
+/* Perturbs the first of n <= 32 weights by +-step and adds them to the sum; returns how many. */
+#if defined(ET_DSP)
+int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n,
+                           int32_t *sum);
+#else
+#define et_shake_fast(w, word, step, shaken, n, sum) 0
 #endif
 
 #if defined(ET_HELIUM)
@@ -76,9 +83,15 @@ int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int3
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
                       int32_t *peak);
 
-/* sums[i] = slope with the sign of bit i of the word, or, but for the first, that and the sum; the
- * word loses n <= 32 bits. Returns how many. */
-int32_t et_add_signs_fast(int first, int32_t slope, uint32_t *word, int32_t *sums, int32_t n);
+/* Perturbs a row of weights by +-step, under as many words of signs as it needs from a counter on;
+ * the sum, the next counter and the last word. Returns n, or 0 where it does not fit. */
+int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_t step, int8_t *shaken,
+                      int32_t n, int32_t *sum, uint32_t *word);
+
+/* sums[i] = slope with the sign of bit i of such a row, or, but for the first, that and the sum; what
+ * is left of the last word. Returns n. */
+int32_t et_add_signs_fast(int first, int32_t slope, et_key key, uint32_t *counter, int32_t *sums,
+                          int32_t n, uint32_t *word);
 
 /* e[first + p * pitch] = whether low < y < high there, or y is NULL, of n pixels, and how many are so;
  * returns n. */
@@ -92,12 +105,12 @@ int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, in
 
 #define et_scale_error_fast(acc, multiplier, shift, e, n, peak) 0
 #define et_merge_fast(parts, exponents, count, base, scaling, out, n, peak) 0
-#define et_add_signs_fast(first, slope, word, sums, n) 0
+#define et_shake_row_fast(w, key, counter, step, shaken, n, sum, word) 0
+#define et_add_signs_fast(first, slope, key, counter, sums, n, word) 0
 #define et_mark_open_fast(e, y, first, low, high, pitch, n, open) 0
 #define et_share_fast(e, first, shared, pitch, n) 0
 
-#define et_begin(sums, factor, x, zero_point, n) \
-    ((void)__builtin_memset(sums, 0, (size_t)(n) * sizeof *(sums)), 0)
+#define et_begin(sums, factor, x, zero_point, n) (et_clear(sums, n), 0)
 
 static inline void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x,
                                  int32_t zero_point, int32_t n) {

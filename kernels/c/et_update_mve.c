@@ -41,19 +41,11 @@ static uint32_t update_blocks(int8_t *w, const int32_t *grad, int32_t half, et_k
     return largest;
 }
 
-static uint32x4_t core(uint32x4_t word) {
-    word = vmulq_n_u32(word, 0x7feb352du);
-    return vmulq_n_u32(veorq_u32(word, vshrq_n_u32(word, 15)), 0x846ca68bu);
-}
-
 /* Steps of four weights at any place, by any multiplier, before they saturate; each lane makes its
  * own word. */
 ET_INLINE int32x4_t four_steps(const int32_t *grad, int32_t multiplier, et_key key,
                                uint32x4_t index, mve_pred16_t lanes) {
-    uint32x4_t word = vaddq_n_u32(vshrq_n_u32(index, 2), key.k0);
-    word = core(veorq_u32(word, vshrq_n_u32(word, 16)));
-    word = core(veorq_u32(word, vdupq_n_u32(et_fold(key.k1))));
-    word = veorq_u32(word, vshrq_n_u32(word, 16));
+    uint32x4_t word = et_random4(key, vshrq_n_u32(index, 2));
     /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits, and from there to the bottom. */
     const uint32x4_t left = vshrq_n_u32(vshlq_n_u32(vmvnq_u32(index), 30), 27);
     word = vshrq_n_u32(vshlq_u32(word, vreinterpretq_s32_u32(left)), 24);
