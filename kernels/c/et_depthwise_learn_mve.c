@@ -8,8 +8,9 @@
 
 /* How rows lie in planes. */
 typedef struct {
-    int32_t pitch, rows;   /* of an error's plane; between two rows are zeros */
-    int32_t part, size;    /* of x: bytes of one of the parts of a plane, and of all of them */
+    int32_t pitch; /* bytes of a row; between two rows of errors are zeros */
+    int32_t part;  /* bytes of one of the parts of a plane of x */
+    int32_t size;  /* and of all of them */
 } sheet;
 
 static sheet sheet_of(const et_window *v, int32_t rows) {
@@ -20,7 +21,7 @@ static sheet sheet_of(const et_window *v, int32_t rows) {
     const int32_t pitch = v->stride_right == 1 ? et_min(all, shared) : all;
     const int32_t part = (rows + (v->kernel_height - 1) / v->stride_down) * pitch +
                          (v->kernel_width - 1) / v->stride_right;
-    const sheet found = {pitch, rows, part, part * v->stride_down * v->stride_right};
+    const sheet found = {pitch, part, part * v->stride_down * v->stride_right};
     return found;
 }
 

@@ -4,7 +4,7 @@
 #include "et_train.h"
 #include "et_view.h"
 
-enum { GUARD_BITS = 8 };
+enum { MERGE_BITS = 15, GUARD_BITS = 8 };
 
 /* value / count, rounded down; count > 0 */
 static int32_t floor_divide(int32_t value, int32_t count) {
@@ -100,8 +100,8 @@ int32_t et_merge(const int8_t *const *parts, const int32_t *exponents, int32_t c
     for (; i < n; i++) {
         int32_t sum = 0;
         for (int32_t k = 0; k < count; k++)
-            sum += (parts[k][i] * (1 << ET_MERGE_BITS)) >>
-                   et_min(ET_MERGE_BITS + base - exponents[k], 31);
+            sum += (parts[k][i] * (1 << MERGE_BITS)) >>
+                   et_min(MERGE_BITS + base - exponents[k], 31);
         peak = et_max(peak, et_scale_error(&sum, scaling->multiplier, scaling->shift, out + i, 1));
     }
     return peak;

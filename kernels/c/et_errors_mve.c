@@ -91,7 +91,7 @@ int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int3
         const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
         int32x4_t sum = vdupq_n_s32(0);
         for (int32_t k = 0; k < count; k++) {
-            const int32_t left = et_max(exponents[k] - base, ET_MERGE_BITS - 31);
+            const int32_t left = et_max(exponents[k] - base, -31);
             sum = vaddq_s32(sum, vshlq_r_s32(vldrbq_z_s32(parts[k] + i, lanes), left));
         }
         vstrbq_p_s32(out + i, et_reduce4(&reducer, sum), lanes);

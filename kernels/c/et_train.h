@@ -5,7 +5,7 @@
 
 #include "et_learn.h"
 
-enum { ET_COLUMNS = 8, ET_MERGE_BITS = 15 };
+enum { ET_COLUMNS = 8 };
 
 static inline void et_clear(int32_t *sums, int32_t n) {
     __builtin_memset(sums, 0, (size_t)n * sizeof *sums);
