@@ -96,8 +96,7 @@ def depthwise_error(kernel: tuple[int, int], height: int, width: int) -> Scratch
     """Return the scratch of `et_conv2d_error` with a group a channel."""
     macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel[0]}, {kernel[1]}, {height}, {width})"
     pitch = kernel[0] * (width + kernel[1] - 1)
-    rows = _strip_rows(height, pitch)
-    mve = 4 * (rows * width + 3) + 8 * rows * pitch + 16
+    mve = _strip_rows(height, pitch) * (4 * width + 8 * pitch) + 28
     return Scratch(macro, (0, _planes(kernel[0], height, width + 2, 4), mve))
 
 

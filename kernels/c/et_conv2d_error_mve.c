@@ -26,7 +26,8 @@ static kind kind_of(const et_window *v, int32_t row, int32_t column) {
 }
 
 /* Four channels of weights times a ratio, and so on, each four `length` numbers behind. */
-ET_INLINE void turn_channels(int16_t *to, const int8_t *w, int32_t ratio, int32_t length, int32_t n) {
+ET_INLINE void turn_channels(int16_t *to, const int8_t *w, int32_t ratio, int32_t length,
+                             int32_t n) {
     __asm__ volatile("wlstp.32 lr,%[n],2f\n1:\n\tvldrb.s32 q0,[%[w]],#4\n\t"
                      "vmul.i32 q0,q0,%[ratio]\n\tvstrh.32 q0,[%[to],%q[apart],uxtw #1]\n\t"
                      "add %[to],%[to],%[length]\n\tletp lr,1b\n2:"
@@ -68,7 +69,8 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
     uint32_t peak = reducer->peak, saved;
     __asm__ volatile(
         "vmrs %[saved],p0\n1:\n\t"
-        "mov %[a],#0\n\tmov %[b],#0\n\tmov %[c],#0\n\tmov %[d],#0\n\tmov %[x],%[column]\n\t"
+        "mov %[a],#0\n\tmov %[b],#0\n\tmov %[c],#0\n\tmov %[d],#0\n\t"
+        "mov %[x],%[column]\n\t"
         "dlstp.16 lr,%[k]\n2:\n\t"
         "vldrb.s16 q0,[%[x]],#8\n\tvldrh.u16 q1,[%[p],#16]\n\tvldrh.u16 q2,[%[p],#32]\n\t"
         "vldrh.u16 q3,[%[p],#48]\n\tvmladava.s16 %[b],q0,q1\n\tvldrh.u16 q1,[%[p]],#64\n\t"
@@ -76,7 +78,8 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
         "letp lr,2b\n\t"
         "vmov q0[2],q0[0],%[a],%[c]\n\tvmov q0[3],q0[1],%[b],%[d]\n\t"
         "vqrdmulh.s32 q0,q0,%q[multiplier]\n\tvshl.u32 q1,q0,%q[sign]\n\tvsub.i32 q0,q0,q1\n\t"
-        "vrshl.s32 q0,q0,%q[shift]\n\tvneg.s32 q1,%q[most]\n\tvctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
+        "vrshl.s32 q0,q0,%q[shift]\n\tvneg.s32 q1,%q[most]\n\t"
+        "vctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
         "vmint.s32 q0,q0,%q[most]\n\tvmaxt.s32 q0,q0,q1\n\tvstrbt.32 q0,[%[y]],#4\n\t"
         "subs %[left],%[left],#4\n\tbgt 1b\n\tvmsr p0,%[saved]"
         : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "=&l"(x), [y] "+l"(y),

@@ -21,25 +21,26 @@
 #define ET_STRIP_ROWS(height, pitch) \
     ((pitch) > 256 ? 1 : 256 / (pitch) < (height) ? 256 / (pitch) : (height))
 #if defined(ET_HELIUM)
-#define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                            \
-    ((pixels) > ET_LEARN_PIXELS                                           \
-         ? ET_LEARN_WEIGHTS * (4 * (n_out) + ET_LEARN_PIXELS) + 8 * ET_LEARN_PIXELS \
+#define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                                         \
+    ((pixels) > ET_LEARN_PIXELS                                                        \
+         ? ET_LEARN_WEIGHTS * (4 * (n_out) + ET_LEARN_PIXELS) + 8 * ET_LEARN_PIXELS    \
          : ET_LEARN_WEIGHTS * (4 + (pixels)) + 8 * (pixels))
 #define ET_CONV2D_ERROR_SCRATCH(k, n_in) \
     (((k) + 7) / 8 * 8 *                 \
      (2 * (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : ((n_in) + 3) / 4 * 4) + 1))
-#define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width)        \
-    ET_PARTS_(height, width, down, right,                                                    \
-              ET_STRIP_ROWS(out_height, ((out_width) + ((width) - 1) / (right)) * (down) * (right)), \
-              (out_width) + ((width) - 1) / (right))
-#define ET_PARTS_(height, width, down, right, rows, pitch)                      \
-    (((height) * (width) + 3) / 4 * 144 + 8 * ((rows) * (pitch) +               \
-          (((rows) + ((height) - 1) / (down)) * (pitch) + ((width) - 1) / (right)) * (down) * (right)))
-#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width) \
-    ET_PIECES_(ET_STRIP_ROWS(height, (kernel_height) * ((width) + (kernel_width) - 1)), width, \
-               (kernel_height) * ((width) + (kernel_width) - 1))
-#define ET_PIECES_(rows, width, pitch) \
-    (4 * ((rows) * (width) + 3) + 8 * (rows) * (pitch) + 16)
+#define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width)  \
+    ET_PARTS_(height, width, down, right, out_height, (out_width) + ((width) - 1) / (right))
+#define ET_PARTS_(height, width, down, right, out_height, pitch)                       \
+    ET_TURNED_(height, width, down, right,                                             \
+               ET_STRIP_ROWS(out_height, (pitch) * (down) * (right)), pitch)
+#define ET_TURNED_(height, width, down, right, rows, pitch)                            \
+    (((height) * (width) + 3) / 4 * 144 + 8 * (rows) * (pitch) +                       \
+     8 * (down) * (right) *                                                            \
+         (((rows) + ((height) - 1) / (down)) * (pitch) + ((width) - 1) / (right)))
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width)         \
+    ET_PIECES_(height, width, (kernel_height) * ((width) + (kernel_width) - 1))
+#define ET_PIECES_(height, width, pitch) \
+    (ET_STRIP_ROWS(height, pitch) * (4 * (width) + 8 * (pitch)) + 28)
 #elif defined(ET_DSP)
 #define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                              \
     ((pixels) > ET_LEARN_PIXELS                                             \

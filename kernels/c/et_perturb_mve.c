@@ -30,8 +30,8 @@ ET_INLINE uint32_t word_at(et_key key, uint32_t counter, int32_t at, uint32_t wo
     return words[at % WORDS];
 }
 
-int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_t step, int8_t *shaken,
-                      int32_t n, int32_t *sum, uint32_t *word) {
+int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_t step,
+                          int8_t *shaken, int32_t n, int32_t *sum, uint32_t *word) {
     uint32_t words[WORDS];
     int32_t total = 0;
     if (step > INT8_MAX || step < -INT8_MAX)
@@ -48,8 +48,8 @@ int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_
 /* A sign is moved to the top of its lane, and from there into all bits. */
 #define SIGNED                                                                          \
     "wlstp.32 lr,%[n],2f\n1:\n\tvshl.s32 q0,%q[bits],%q[place]\n\t"                      \
-    "vsub.i32 %q[place],%q[place],%[four]\n\tvshr.s32 q0,q0,#31\n\tveor q1,%q[slope],q0\n\t" \
-    "vsub.i32 q1,q1,q0\n\t"
+    "vsub.i32 %q[place],%q[place],%[four]\n\tvshr.s32 q0,q0,#31\n\t"                     \
+    "veor q1,%q[slope],q0\n\tvsub.i32 q1,q1,q0\n\t"
 
 /* sums = slope with the signs of a word, or that and the sums; n <= WORD */
 ET_INLINE void add_signs(int first, int32x4_t slope, uint32_t word, int32_t *sums, int32_t n) {

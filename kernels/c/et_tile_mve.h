@@ -17,7 +17,7 @@ typedef struct {
     uint32_t lanes;
 } et_spray;
 
-/* Plane c of `channels`, at most ET_LANES, begins at byte c * pitch; pitch is at most ET_PLANE_MAX. */
+/* Plane c of `channels`, at most ET_LANES, begins at byte c * pitch; pitch <= ET_PLANE_MAX. */
 ET_INLINE et_spray et_spray_to(int32_t pitch, int32_t channels) {
     const et_spray found = {vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)pitch),
                             vctp16q((uint32_t)channels)};

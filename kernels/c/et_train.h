@@ -60,7 +60,7 @@ int32_t et_close_by_bits_fast(int8_t *e, const uint8_t *bits, int32_t n);
 /* Perturbs the first of n <= 32 weights by +-step and adds them to the sum; returns how many. */
 #if defined(ET_DSP)
 int32_t et_shake_fast(const int8_t *w, uint32_t word, int32_t step, int8_t *shaken, int32_t n,
-                           int32_t *sum);
+                      int32_t *sum);
 #else
 #define et_shake_fast(w, word, step, shaken, n, sum) 0
 #endif
@@ -74,8 +74,8 @@ int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shif
 /* sums += factor * (x - zero_point) */
 void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
 
-/* sums = factor * (x - zero_point), the first of several; returns 1. Without this form it clears them
- * and returns 0. */
+/* sums = factor * (x - zero_point), the first of several; returns 1. Without this form it clears
+ * them and returns 0. */
 int32_t et_begin(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
 
 /* et_merge; returns n. */
@@ -83,22 +83,22 @@ int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int3
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
                       int32_t *peak);
 
-/* Perturbs a row of weights by +-step, under as many words of signs as it needs from a counter on;
- * the sum, the next counter and the last word. Returns n, or 0 where it does not fit. */
-int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_t step, int8_t *shaken,
-                      int32_t n, int32_t *sum, uint32_t *word);
+/* Perturbs a row of weights by +-step, under as many words of signs as it needs from a counter
+ * on; their sum, the next counter and the last word. Returns n, or 0 where it does not fit. */
+int32_t et_shake_row_fast(const int8_t *w, et_key key, uint32_t *counter, int32_t step,
+                          int8_t *shaken, int32_t n, int32_t *sum, uint32_t *word);
 
-/* sums[i] = slope with the sign of bit i of such a row, or, but for the first, that and the sum; what
- * is left of the last word. Returns n. */
+/* sums[i] = slope with the sign of bit i of such a row, or, but for the first, that and the sum;
+ * the next counter and what is left of the last word. Returns n. */
 int32_t et_add_signs_fast(int first, int32_t slope, et_key key, uint32_t *counter, int32_t *sums,
                           int32_t n, uint32_t *word);
 
-/* e[first + p * pitch] = whether low < y < high there, or y is NULL, of n pixels, and how many are so;
- * returns n. */
+/* e[first + p * pitch] = whether low < y < high there, or y is NULL, of n pixels, and how many are
+ * so. Returns n. */
 int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low, int32_t high,
                           int32_t pitch, int32_t n, int32_t *open);
 
-/* e[first + p * pitch] *= shared, of n pixels; returns n. */
+/* e[first + p * pitch] *= shared, of n pixels. Returns n. */
 int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, int32_t n);
 
 #else

@@ -46,15 +46,14 @@ static uint32_t update_blocks(int8_t *w, const int32_t *grad, int32_t half, et_k
 ET_INLINE int32x4_t four_steps(const int32_t *grad, int32_t multiplier, et_key key,
                                uint32x4_t index, mve_pred16_t lanes) {
     uint32x4_t word = et_random4(key, vshrq_n_u32(index, 2));
-    /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits, and from there to the bottom. */
+    /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits, and then to the bottom. */
     const uint32x4_t left = vshrq_n_u32(vshlq_n_u32(vmvnq_u32(index), 30), 27);
     word = vshrq_n_u32(vshlq_u32(word, vreinterpretq_s32_u32(left)), 24);
     const uint32x4_t fraction = vsliq_n_u32(vdupq_n_u32(1u << 23), word, 24);
     const int32x4_t sum = vld1q_z_s32(grad, lanes), by = vdupq_n_s32(multiplier);
-    const uint32x4_t low =
-        vaddq_u32(vreinterpretq_u32_s32(vmulq_s32(sum, by)), fraction);
+    const uint32x4_t low = vaddq_u32(vreinterpretq_u32_s32(vmulq_s32(sum, by)), fraction);
     const int32x4_t high = vmulhq_s32(sum, by);
-    return vaddq_m_n_s32(high, high, 1, vcmphiq_u32(fraction, low)); /* what the low half carries */
+    return vaddq_m_n_s32(high, high, 1, vcmphiq_u32(fraction, low)); /* the low half's carry */
 }
 
 static uint32_t update_few(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
