@@ -83,6 +83,21 @@ int32_t et_scale_error_fast(const int32_t *acc, int32_t multiplier, int32_t shif
     return n;
 }
 
+int32_t et_slope_fast(const int8_t *e, const int8_t *x, const int8_t *slopes,
+                      const et_scaling *scaling, int8_t *out, int32_t n, int32_t *peak) {
+    et_reducer reducer = et_reducer_of(scaling->multiplier, scaling->shift);
+    for (int32_t i = 0; i < n; i += 4) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)(n - i));
+        const int32x4_t place = vaddq_n_s32(vldrbq_z_s32(x + i, lanes), -INT8_MIN);
+        const int32x4_t slope =
+            vldrbq_gather_offset_z_s32(slopes, vreinterpretq_u32_s32(place), lanes);
+        const int32x4_t steep = vmulq_s32(vldrbq_z_s32(e + i, lanes), slope);
+        vstrbq_p_s32(out + i, et_reduce4(&reducer, steep), lanes);
+    }
+    *peak = (int32_t)reducer.peak;
+    return n;
+}
+
 int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
                       int32_t *peak) {

@@ -78,6 +78,15 @@ void et_accumulate(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_
  * them and returns 0. */
 int32_t et_begin(int32_t *sums, int32_t factor, const int8_t *x, int32_t zero_point, int32_t n);
 
+/* What the outputs that read one pixel by a tap, or none (-1), send back by a pool over `count`
+ * pixels, or, with an index, by a max pool; times 256. Returns n. */
+int32_t et_collect_fast(const int8_t *e, const uint8_t *index, int32_t tap, int32_t count,
+                        int32_t *sums, int32_t n);
+
+/* et_slope_error; returns n. */
+int32_t et_slope_fast(const int8_t *e, const int8_t *x, const int8_t *slopes,
+                      const et_scaling *scaling, int8_t *out, int32_t n, int32_t *peak);
+
 /* et_merge; returns n. */
 int32_t et_merge_fast(const int8_t *const *parts, const int32_t *exponents, int32_t count,
                       int32_t base, const et_scaling *scaling, int8_t *out, int32_t n,
@@ -104,6 +113,8 @@ int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, in
 #else
 
 #define et_scale_error_fast(acc, multiplier, shift, e, n, peak) 0
+#define et_collect_fast(e, index, tap, count, sums, n) 0
+#define et_slope_fast(e, x, slopes, scaling, out, n, peak) 0
 #define et_merge_fast(parts, exponents, count, base, scaling, out, n, peak) 0
 #define et_shake_row_fast(w, key, counter, step, shaken, n, sum, word) 0
 #define et_add_signs_fast(first, slope, key, counter, sums, n, word) 0
