@@ -71,7 +71,7 @@ def along_signs(rng: np.random.Generator, w: Int8, b: Int32, **more: Any) -> Ite
 
 def estimated(rng: np.random.Generator, n_out: int) -> Iterator[Case]:
     """Estimated errors of a dense layer, and of one with pixels that are open or closed."""
-    batch, pixels, low, high = 2, 6, -60, 70
+    batch, pixels = 2, 11
     differences = rng.integers(-5000, 5000, (3, batch)).astype(np.int32)
     acc = np.zeros((batch, n_out), np.int64)
     for q, difference in enumerate(differences):
@@ -79,12 +79,13 @@ def estimated(rng: np.random.Generator, n_out: int) -> Iterator[Case]:
         acc += difference[:, None] * signs.astype(np.int64)
     acc <<= 6
     y = int8(rng, batch, pixels, n_out)
-    y[0, :, 0] = -128
-    inside = (y > low) & (y < high)
-    e, peak = fixed.scale_error(acc // np.maximum(inside.sum(1), 1), *SCALINGS[3])
-    numbers = (batch, QUERY, 3, low, high, pixels, n_out)
-    yield Case("ESTIMATE", e[:, None] * inside.astype(np.int8), (differences, y), numbers, peak,
-               scaling=SCALINGS[3])  # fmt: skip
+    y[0, :, 0], y[1, :, 0] = -128, 127
+    for low, high in ((-60, 70), (-129, 127), (-128, 128)):
+        inside = (y > low) & (y < high)
+        e, peak = fixed.scale_error(acc // np.maximum(inside.sum(1), 1), *SCALINGS[3])
+        numbers = (batch, QUERY, 3, low, high, pixels, n_out)
+        yield Case("ESTIMATE", e[:, None] * inside.astype(np.int8), (differences, y), numbers,
+                   peak, scaling=SCALINGS[3])  # fmt: skip
     yield scaled("ESTIMATE", acc, SCALINGS[3], differences, None,
                  number=(batch, QUERY, 3, -129, 128, 1, n_out))  # fmt: skip
 

@@ -39,7 +39,7 @@ CONV = (
     (1, 7, 5, 5, 7, (1, 1), (2, 2), ALL, 1),
     (1, 9, 6, 1, 8, (5, 4), (2, 2), (2, 2, 1, 2), 1),
     (3, 1, 20, 4, 8, (1, 5), (1, 2), (0, 0, 2, 2), 1),
-    (1, 3, 3, 4, 64, (3, 3), NONE, NEAR, 1),
+    (1, 2, 3, 8, 64, (3, 3), NONE, NEAR, 1),
     (1, 4, 5, 6, 4, (3, 2), NONE, (1, 1, 0, 1), 2),
     (2, 5, 6, 8, 8, (3, 3), NONE, NEAR, 8),
     (1, 30, 18, 8, 8, (3, 3), NONE, NEAR, 8),
@@ -47,6 +47,13 @@ CONV = (
     (1, 5, 4, 3, 3, (3, 3), NONE, NEAR, 3),
     (1, 6, 8, 4, 4, (5, 3), NONE, (2, 2, 0, 2), 4),
     (1, 1, 9, 8, 8, (1, 3), NONE, (0, 0, 2, 0), 8),
+    (1, 6, 7, 4, 8, (3, 3), (2, 2), (1, 0, 1, 1), 1),
+    (1, 4, 5, 4, 4, (2, 3), NONE, (2, 2, 3, 3), 1),  # windows that lie wholly outside
+    (1, 4, 5, 8, 8, (3, 3), NONE, (3, 3, 2, 4), 8),
+    (1, 8, 7, 8, 8, (3, 3), (2, 1), (0, 1, 1, 1), 8),
+    (1, 8, 8, 9, 9, (3, 3), (2, 2), ALL, 9),
+    (1, 6, 6, 9, 9, (5, 5), NONE, (2, 2, 2, 2), 9),
+    (1, 1, 300, 4, 4, (1, 3), NONE, (0, 0, 1, 1), 4),
 )
 POOLS = (((6, 6, 5), Window((2, 2), (2, 2), ALL)), ((7, 5, 4), Window((3, 3), (2, 2), NEAR)))
 
@@ -79,6 +86,7 @@ def layers(rng: np.random.Generator) -> Iterator[Case]:
             (SCALINGS[i % 5], e, w, ratio),
             (SCALINGS[3], e, w, ratio),
             ((3 * 2**29 + 1, -1), e // 40, w // 40, ratio // 40),  # both roundings show
+            ((3 * 2**29 + 1, 0), e // 40, w // 40, ratio // 40),  # or one
             ((2**30, -12), *one_more(e, w, ratio)),
             ((2**30 + 5, -23), *large),
         )
@@ -107,6 +115,7 @@ def around_errors(rng: np.random.Generator) -> Iterator[Case]:
         yield scaled("MAX_POOL_ERROR", acc, SCALINGS[2 + i], e, index, **numbers)
     for i, n in enumerate((1, 7, 8, 61)):
         e, y, slopes = errors(rng, n), int8(rng, n), rng.integers(-40, 90, 256).astype(np.int8)
+        e[1:6], y[1:6] = 9, (-127, -4, 89, 127, -128)[: n - 1]
         parts = [e, errors(rng, n), errors(rng, n)]
         yield scaled("WIDENED", e.astype(np.int32) << 8, SCALINGS[i], e, number=(n,))
         steep = e.astype(np.int32) * slopes[y.astype(np.int32) + 128]
@@ -118,6 +127,8 @@ def around_errors(rng: np.random.Generator) -> Iterator[Case]:
         acc = np.concatenate([rng.integers(-(2**k), 2**k, n) for k in (6, 9, 20, 30)])
         yield scaled("SCALE", acc.astype(np.int32), SCALINGS[i], acc.astype(np.int32),
                      number=(4 * n,))  # fmt: skip
+        acc = rng.integers(-9, 10, n).astype(np.int32)
+        yield scaled("SCALE", acc, (2**30 + 12345, 4 - i), acc, number=(n,))
         for low, high in ((-128, 128), (-5, 90), (-129, -128), (127, 128), (3, 4)):
             is_open = (y > low) & (y < high)
             bits = np.packbits(is_open, bitorder="little")

@@ -204,11 +204,12 @@ static void *scratch_of(const training_case *c) {
     if (c->kernel == CONV_ERROR)
         bytes = ET_CONV2D_ERROR_SCRATCH(reach, v->n_in);
     else if (c->kernel == DEPTHWISE_ERROR)
-        bytes = ET_DEPTHWISE_ERROR_SCRATCH(v->kernel_height, v->height, v->width);
+        bytes = ET_DEPTHWISE_ERROR_SCRATCH(v->kernel_height, v->kernel_width, v->height, v->width);
     else if (c->kernel == CONV_LEARN)
         bytes = ET_CONV2D_LEARN_SCRATCH(v->n_out, pixels);
     else if (c->kernel == DEPTHWISE_LEARN)
-        bytes = ET_DEPTHWISE_LEARN_SCRATCH(v->kernel_height, v->out_height, v->out_width);
+        bytes = ET_DEPTHWISE_LEARN_SCRATCH(v->kernel_height, v->kernel_width, v->stride_down,
+                                           v->stride_right, v->out_height, v->out_width);
     return arena.bytes + (LARGEST - (bytes + 7) / 8 * 8);
 }
 

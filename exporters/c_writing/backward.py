@@ -193,7 +193,7 @@ class Backward:
         if node.moving.groups == 1:
             return forms.conv2d_learn(channels, self.forward.unit.batch * height * width)
         if self.unit.kernel(node) == "depthwise":
-            return forms.depthwise_learn(node.moving.kernel[0], height, width)
+            return forms.depthwise_learn(node.moving.kernel, node.moving.stride, height, width)
         return forms.NONE
 
     def learner(self, node: Node, sends: bool = False) -> str:
@@ -228,7 +228,7 @@ def _error_scratch(b: Backward, node: Node) -> Scratch:
     if node.moving.groups == 1:
         return forms.conv2d_error(rows * columns * node.n_out, n_in)
     if b.unit.kernel(node) == "depthwise":
-        return forms.depthwise_error(rows, height, width)
+        return forms.depthwise_error(node.moving.kernel, height, width)
     return forms.NONE
 
 

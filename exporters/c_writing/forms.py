@@ -63,28 +63,45 @@ def conv2d_learn(n_out: int, pixels: int) -> Scratch:
     """Return the scratch of `et_conv2d_learn` without groups; pixels are those of a batch."""
     most, weights = 128, 32
     rows = n_out if pixels > most else 4
-    size = -(-min(pixels, most) // 16) * 16 * (2 * weights + 12) + rows * 4 * weights
-    return Scratch(f"ET_CONV2D_LEARN_SCRATCH({n_out}, {pixels})", (0, size, 0))
+    dsp = -(-min(pixels, most) // 16) * 16 * (2 * weights + 12) + rows * 4 * weights
+    rows = n_out if pixels > most else 1
+    mve = min(pixels, most) * (weights + 8) + rows * 4 * weights
+    return Scratch(f"ET_CONV2D_LEARN_SCRATCH({n_out}, {pixels})", (0, dsp, mve))
 
 
 def conv2d_error(k: int, n_in: int) -> Scratch:
     """Return the scratch of `et_conv2d_error` without groups; k errors reach one input."""
-    columns = 4 if k > 1024 else 4096 // k // 4 * 4
-    return Scratch(
-        f"ET_CONV2D_ERROR_SCRATCH({k}, {n_in})", (0, -(-k // 16) * 32 * (2 + min(columns, n_in)), 0)
-    )
+    most = 4 if k > 1024 else 4096 // k // 4 * 4
+    mve = -(-k // 8) * 8 * (2 * min(most, -(-n_in // 4) * 4) + 1)
+    sizes = (0, -(-k // 16) * 32 * (2 + min(most, n_in)), mve)
+    return Scratch(f"ET_CONV2D_ERROR_SCRATCH({k}, {n_in})", sizes)
 
 
-def depthwise_learn(kernel_height: int, out_height: int, out_width: int) -> Scratch:
+def depthwise_learn(
+    kernel: tuple[int, int], stride: tuple[int, int], out_height: int, out_width: int
+) -> Scratch:
     """Return the scratch of `et_conv2d_learn` with a group a channel."""
-    macro = f"ET_DEPTHWISE_LEARN_SCRATCH({kernel_height}, {out_height}, {out_width})"
-    return Scratch(macro, (0, _planes(kernel_height, out_height, out_width + 2, 8), 0))
+    (height, width), (down, right) = kernel, stride
+    macro = (
+        f"ET_DEPTHWISE_LEARN_SCRATCH({height}, {width}, {down}, {right}, {out_height}, {out_width})"
+    )
+    pitch = out_width + (width - 1) // right
+    rows = _strip_rows(out_height, pitch * down * right)
+    part = (rows + (height - 1) // down) * pitch + (width - 1) // right
+    mve = -(-height * width // 4) * 144 + 8 * (rows * pitch + part * down * right)
+    return Scratch(macro, (0, _planes(height, out_height, out_width + 2, 8), mve))
 
 
-def depthwise_error(kernel_height: int, height: int, width: int) -> Scratch:
+def depthwise_error(kernel: tuple[int, int], height: int, width: int) -> Scratch:
     """Return the scratch of `et_conv2d_error` with a group a channel."""
-    macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel_height}, {height}, {width})"
-    return Scratch(macro, (0, _planes(kernel_height, height, width + 2, 4), 0))
+    macro = f"ET_DEPTHWISE_ERROR_SCRATCH({kernel[0]}, {kernel[1]}, {height}, {width})"
+    pitch = kernel[0] * (width + kernel[1] - 1)
+    mve = _strip_rows(height, pitch) * (4 * width + 8 * pitch) + 28
+    return Scratch(macro, (0, _planes(kernel[0], height, width + 2, 4), mve))
+
+
+def _strip_rows(height: int, pitch: int) -> int:
+    return min(max(256 // pitch, 1), height)
 
 
 def _planes(kernel_height: int, height: int, pitch: int, size: int) -> int:

@@ -1,53 +1,8 @@
 #include "et_mve.h"
-#include "et_view.h"
 
 #if defined(ET_HELIUM)
 
 enum { PIXELS = 4, SHORT = 16, COLUMN_MAX = 5 };
-
-/* Copy n bytes, 16 at a time. */
-ET_INLINE int8_t *copy(int8_t *to, const int8_t *from, int32_t n) {
-    int8_t *next = to;
-    __asm__ volatile("wlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[from]],#16\n\t"
-                     "vstrb.8 q0,[%[to]],#16\n\tletp lr,1b\n2:"
-                     : [from] "+r"(from), [to] "+r"(next)
-                     : [n] "r"(n)
-                     : "q0", "lr", "cc", "memory");
-    return to + n;
-}
-
-ET_INLINE int8_t *repeat(int8_t *to, int32_t value, int32_t n) {
-    int8_t *next = to;
-    __asm__ volatile("vdup.8 q0,%[value]\n\twlstp.8 lr,%[n],2f\n1:\n\t"
-                     "vstrb.8 q0,[%[to]],#16\n\tletp lr,1b\n2:"
-                     : [to] "+r"(next)
-                     : [n] "r"(n), [value] "r"(value)
-                     : "q0", "lr", "cc", "memory");
-    return to + n;
-}
-
-/* What one pixel sees, one byte after the other. */
-static void gather(int8_t *to, const int8_t *x, int32_t zero_point, const et_window *v,
-                   const et_view *at) {
-    const int32_t row = v->kernel_width * v->n_in;
-    const int32_t left = at->first_column * v->n_in;
-    const int32_t inside = (at->end_column - at->first_column) * v->n_in;
-    const int8_t *from = x + et_pixel(v, at, at->first_row, at->first_column) * v->n_in;
-    for (int32_t i = 0; i < v->kernel_height; i++) {
-        if (i < at->first_row || i >= at->end_row || inside <= 0) {
-            to = repeat(to, zero_point, row);
-            continue;
-        }
-        if (inside == row) {
-            to = copy(to, from, row);
-        } else {
-            to = repeat(to, zero_point, left);
-            to = copy(to, from, inside);
-            to = repeat(to, zero_point, row - left - inside);
-        }
-        from += v->width * v->n_in;
-    }
-}
 
 /* Four pixels that see at most 16 bytes each, through all channels: lanes are pixels. */
 ET_INLINE void four_pixels(const int8_t *const at[PIXELS], const int8_t *w, const int32_t *start,
@@ -97,9 +52,9 @@ static const int8_t *rows_of(const source *s, int32_t p) {
     for (int32_t i = 0; i < v->kernel_height; i++) {
         int8_t *to = s->strip + i * s->pitch;
         if (row + i < 0 || row + i >= v->height)
-            repeat(to, s->zero_point, s->pitch);
+            et_repeat(to, s->zero_point, s->pitch);
         else
-            copy(to + left, s->x + (row + i) * next, et_clip(s->pitch - left, 0, next));
+            et_copy(to + left, s->x + (row + i) * next, et_clip(s->pitch - left, 0, next));
     }
     return s->strip;
 }
@@ -111,7 +66,7 @@ ET_INLINE const int8_t *column_of(const source *s, const int8_t *at) {
     int8_t *to = s->column;
     const int32_t row = s->window->kernel_width * s->window->n_in;
     for (const int8_t *end = to + s->n; to != end; at += s->pitch)
-        to = copy(to, at, row);
+        to = et_copy(to, at, row);
     return s->column;
 }
 
@@ -205,7 +160,7 @@ static void find_four(const int8_t *at[PIXELS], const int8_t *x, int32_t zero_po
         } else {
             const et_view view = et_look(v, p, q);
             at[i] = columns + i * n;
-            gather(columns + i * n, x, zero_point, v, &view);
+            et_gather(columns + i * n, x, zero_point, v, &view);
         }
         if (++q == v->out_width)
             q = 0, p++;
@@ -254,7 +209,7 @@ int et_conv2d_fast(const int8_t *x, const int8_t *w, const int32_t *start, int32
     uint32_t *offsets = (uint32_t *)scratch + (n + 15) / 16 * 4;
     source s = {v, x, point ? NULL : strip, column, NULL, columns * v->n_in, n, x_zero_point};
     if (!point)
-        repeat(strip, x_zero_point, v->kernel_height * s.pitch);
+        et_repeat(strip, x_zero_point, v->kernel_height * s.pitch);
     if (!point && v->n_in % 4 == 0 && n > SHORT) {
         set_offsets(offsets, &s);
         s.offsets = offsets;

@@ -2,26 +2,14 @@
 
 #if defined(ET_HELIUM)
 
-/* Four rows share the loads of x: ten instructions for 64 products. The loop predicates its own
- * tail, so that any n_in will do. */
-ET_INLINE int32x4_t four_rows(const int8_t *x, const int8_t *const p[4], int32_t n_in) {
-    register int32_t a __asm__("r4") = 0;
-    register int32_t b __asm__("r6") = 0;
-    register int32_t c __asm__("r8") = 0;
-    register int32_t d __asm__("r10") = 0;
-    register int32_t turns __asm__("lr") = n_in;
-    const int8_t *p0 = p[0], *p1 = p[1], *p2 = p[2], *p3 = p[3];
-    __asm__ volatile(
-        "dlstp.8 lr,lr\n1:\n\t"
-        "vldrb.8 q0,[%[x]],#16\n\tvldrb.8 q1,[%[p0]],#16\n\tvldrb.8 q2,[%[p1]],#16\n\t"
-        "vldrb.8 q3,[%[p2]],#16\n\tvmladava.s8 %[a],q0,q1\n\tvldrb.8 q1,[%[p3]],#16\n\t"
-        "vmladava.s8 %[b],q0,q2\n\tvmladava.s8 %[c],q0,q3\n\tvmladava.s8 %[d],q0,q1\n\t"
-        "letp lr,1b"
-        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [p0] "+r"(p0),
-          [p1] "+r"(p1), [p2] "+r"(p2), [p3] "+r"(p3), "+r"(turns)
-        :
-        : "q0", "q1", "q2", "q3", "cc", "memory");
-    return et_pack4(a, b, c, d);
+int32_t et_dot(const int8_t *a, const int8_t *b, int32_t n) {
+    register int32_t sum __asm__("r4") = 0;
+    __asm__ volatile("wlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[a]],#16\n\tvldrb.8 q1,[%[b]],#16\n\t"
+                     "vmladava.s8 %[sum],q0,q1\n\tletp lr,1b\n2:"
+                     : [a] "+r"(a), [b] "+r"(b), [sum] "+r"(sum)
+                     : [n] "r"(n)
+                     : "q0", "q1", "lr", "cc", "memory");
+    return sum;
 }
 
 void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const et_output *output,
@@ -31,7 +19,7 @@ void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const e
     int32_t o = 0;
     for (; o + 4 <= n_out; o += 4, w += 4 * n_in) {
         const int8_t *const p[4] = {w, w + n_in, w + 2 * n_in, w + 3 * n_in};
-        const int32x4_t acc = vaddq_s32(four_rows(x, p, n_in), vld1q_s32(start + o));
+        const int32x4_t acc = vaddq_s32(et_four_rows(x, p, n_in), vld1q_s32(start + o));
         vstrbq_s32(y + o, et_requantize4(acc, vld1q_s32(multiplier + o), vldrbq_s32(shift + o),
                                          zero_point));
     }
@@ -42,7 +30,7 @@ void et_rows_mve(const int8_t *x, const int8_t *w, const int32_t *start, const e
     const mve_pred16_t lanes = vctp32q((uint32_t)left);
     const int8_t *last = w + (left - 1) * n_in;
     const int8_t *const p[4] = {w, left > 1 ? w + n_in : w, last, last};
-    const int32x4_t acc = vaddq_s32(four_rows(x, p, n_in), vld1q_z_s32(start + o, lanes));
+    const int32x4_t acc = vaddq_s32(et_four_rows(x, p, n_in), vld1q_z_s32(start + o, lanes));
     const int32x4_t scaled = et_requantize4(acc, vld1q_z_s32(multiplier + o, lanes),
                                             vldrbq_z_s32(shift + o, lanes), zero_point);
     vstrbq_p_s32(y + o, scaled, lanes);

@@ -37,7 +37,9 @@ static void collect(const int8_t *e, const uint8_t *index, int32_t *sums, int32_
             const int32_t at = (p * v->out_width + q) * v->n_in;
             const et_view view = et_look(v, p, q);
             const int32_t count = et_count(&view);
-            for (int32_t c = 0; tap >= 0 && c < v->n_in; c++) {
+            int32_t c = et_collect_fast(e + at, index == NULL ? NULL : index + at, tap, count, sums,
+                                        v->n_in);
+            for (; tap >= 0 && c < v->n_in; c++) {
                 const int32_t scaled = e[at + c] * (1 << GUARD_BITS);
                 if (index == NULL)
                     sums[c] += floor_divide(scaled + count / 2, count);
@@ -86,7 +88,7 @@ int32_t et_widened(const int8_t *e, const et_scaling *scaling, int8_t *out, int3
 int32_t et_slope_error(const int8_t *e, const int8_t *x, const int8_t *slopes,
                        const et_scaling *scaling, int8_t *out, int32_t n) {
     int32_t peak = 0;
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = et_slope_fast(e, x, slopes, scaling, out, n, &peak); i < n; i++) {
         const int32_t steep = e[i] * slopes[x[i] + 128];
         peak = et_max(peak, et_scale_error(&steep, scaling->multiplier, scaling->shift, out + i, 1));
     }
@@ -96,7 +98,8 @@ int32_t et_slope_error(const int8_t *e, const int8_t *x, const int8_t *slopes,
 int32_t et_merge(const int8_t *const *parts, const int32_t *exponents, int32_t count,
                  int32_t base, const et_scaling *scaling, int8_t *out, int32_t n) {
     int32_t peak = 0;
-    for (int32_t i = 0; i < n; i++) {
+    int32_t i = et_merge_fast(parts, exponents, count, base, scaling, out, n, &peak);
+    for (; i < n; i++) {
         int32_t sum = 0;
         for (int32_t k = 0; k < count; k++)
             sum += (parts[k][i] * (1 << MERGE_BITS)) >>

@@ -24,6 +24,18 @@ static inline int32_t et_clip_int8(int32_t value) {
 int32_t et_update_row(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                       uint32_t first, int32_t n);
 
+/* Sum of n products. */
+#if defined(ET_HELIUM)
+int32_t et_dot(const int8_t *a, const int8_t *b, int32_t n);
+#else
+static inline int32_t et_dot(const int8_t *a, const int8_t *b, int32_t n) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < n; i++)
+        sum += a[i] * b[i];
+    return sum;
+}
+#endif
+
 #if defined(ET_DSP) || defined(ET_HELIUM)
 
 /* Marks plain loops, which only run where no fast form fits. */

@@ -2,7 +2,7 @@
  *
  * Goodness is Q10. A slope is Q15: how a loss changes with a goodness.
  *
- * Stack of a call at most: 144 bytes on a Cortex-M0, 144 on an M4, 160 on an M55 (gcc, -O2).
+ * Stack of a call at most: 144 bytes on a Cortex-M0, 144 on an M4, 216 on an M55 (gcc, -O2).
  */
 #ifndef ET_GOODNESS_H
 #define ET_GOODNESS_H

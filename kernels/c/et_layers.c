@@ -3,13 +3,6 @@
 #include "et_fast.h"
 #include "et_view.h"
 
-static int32_t dot(const int8_t *a, const int8_t *b, int32_t n) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
-}
-
 static int32_t total(const int8_t *a, int32_t n) {
     int32_t sum = 0;
     for (int32_t i = 0; i < n; i++)
@@ -49,7 +42,7 @@ void et_dense_acc(const int8_t *x, const int8_t *w, const int32_t *start, int32_
     for (int32_t n = 0; n < batch; n++, x += n_in) {
         const int8_t *row = w;
         for (int32_t o = 0; o < n_out; o++, row += n_in)
-            *acc++ = start[o] + dot(x, row, n_in);
+            *acc++ = start[o] + et_dot(x, row, n_in);
     }
 }
 
@@ -61,7 +54,7 @@ void et_dense(const int8_t *x, const int8_t *w, const int32_t *start, const et_o
     for (int32_t n = 0; n < batch; n++, x += n_in) {
         const int8_t *row = w;
         for (int32_t o = 0; o < n_out; o++, row += n_in)
-            *y++ = finish(output, start[o] + dot(x, row, n_in), o);
+            *y++ = finish(output, start[o] + et_dot(x, row, n_in), o);
     }
 }
 
@@ -74,7 +67,7 @@ static int32_t convolve(const int8_t *x, const int8_t *w, int32_t x_zero_point, 
         const int inside = i >= at->first_row && i < at->end_row;
         for (int32_t j = 0; j < v->kernel_width; j++, w += part)
             sum += inside && j >= at->first_column && j < at->end_column
-                       ? dot(x + et_pixel(v, at, i, j) * v->n_in, w, part)
+                       ? et_dot(x + et_pixel(v, at, i, j) * v->n_in, w, part)
                        : x_zero_point * total(w, part);
     }
     return sum;

@@ -6,10 +6,6 @@
 
 enum { WATCH_STEPS = 32, ERROR_BITS = 7, MERGE_BITS = 15, RATE_BITS = 8, MASTER_BITS = 8 };
 
-static void clear(int32_t *a, int32_t n) {
-    __builtin_memset(a, 0, (size_t)n * sizeof *a);
-}
-
 static int32_t bit_length(int32_t value) {
     int32_t bits = 0;
     for (; value > 0; value >>= 1)
@@ -63,12 +59,9 @@ int32_t et_dense_error(const int8_t *e, const int8_t *w, const int16_t *ratio,
     int32_t peak = 0;
     for (int32_t n = 0; n < batch; n++, out += n_in) {
         const int8_t *row = w;
-        clear(sums, n_in);
-        for (int32_t o = 0; o < n_out; o++, e++, row += n_in) {
-            const int32_t factor = *e * ratio[o];
-            for (int32_t i = 0; factor != 0 && i < n_in; i++)
-                sums[i] += factor * row[i];
-        }
+        et_clear(sums, n_in);
+        for (int32_t o = 0; o < n_out; o++, e++, row += n_in)
+            et_accumulate(sums, *e * ratio[o], row, 0, n_in);
         peak = et_max(peak, et_scale_error(sums, scaling->multiplier, scaling->shift, out, n_in));
     }
     return peak;
@@ -86,13 +79,9 @@ static void gather(const int8_t *e, const int8_t *w, const int16_t *ratio, int32
                    int32_t tap, const et_window *v) {
     const int32_t part = v->n_in / v->groups, of_group = v->n_out / v->groups;
     const int32_t taps = v->kernel_height * v->kernel_width;
-    for (int32_t o = 0; o < v->n_out; o++) {
-        const int32_t factor = e[o] * ratio[o];
-        const int8_t *weights = w + (o * taps + tap) * part;
-        int32_t *target = sums + o / of_group * part;
-        for (int32_t c = 0; factor != 0 && c < part; c++)
-            target[c] += factor * weights[c];
-    }
+    for (int32_t o = 0; o < v->n_out; o++)
+        et_accumulate(sums + o / of_group * part, e[o] * ratio[o], w + (o * taps + tap) * part, 0,
+                      part);
 }
 
 /* et_conv2d_error of one image. */
@@ -103,7 +92,7 @@ static int32_t image_error(const int8_t *e, const int8_t *w, const int16_t *rati
     int32_t peak = 0;
     for (int32_t at = 0; at < v->height * v->width; at++, out += v->n_in) {
         const int32_t row = at / v->width + v->top, column = at % v->width + v->left;
-        clear(sums, v->n_in);
+        et_clear(sums, v->n_in);
         for (int32_t i = 0; i < v->kernel_height; i++) {
             const int32_t p = reader(row, i, v->stride_down, v->out_height);
             for (int32_t j = 0; p >= 0 && j < v->kernel_width; j++) {
@@ -157,12 +146,9 @@ int32_t et_dense_learn(const int8_t *x, const int8_t *e, int32_t x_zero_point,
     int32_t saturated = 0;
     for (int32_t o = 0; o < n_out; o++) {
         const int8_t *row = x;
-        clear(sums, n_in);
-        for (int32_t n = 0; n < batch; n++, row += n_in) {
-            const int32_t factor = e[n * n_out + o];
-            for (int32_t i = 0; factor != 0 && i < n_in; i++)
-                sums[i] += factor * (row[i] - x_zero_point);
-        }
+        int32_t n = et_begin(sums, e[o], x, x_zero_point, n_in);
+        for (row += n * n_in; n < batch; n++, row += n_in)
+            et_accumulate(sums, e[n * n_out + o], row, x_zero_point, n_in);
         const int32_t rate = et_rate(rates, o, 32);
         saturated += weights->update(weights, sums, rate, (uint32_t)(o * n_in), n_in);
     }
@@ -174,7 +160,7 @@ ET_SPARE_STEP
 static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point, int32_t *sums,
                          int32_t batch, int32_t o, const et_window *v) {
     const int32_t part = v->n_in / v->groups, first = o / (v->n_out / v->groups) * part;
-    clear(sums, v->kernel_height * v->kernel_width * part);
+    et_clear(sums, v->kernel_height * v->kernel_width * part);
     for (int32_t n = 0; n < batch; n++, x += v->height * v->width * v->n_in)
         for (int32_t p = 0; p < v->out_height; p++)
             for (int32_t q = 0; q < v->out_width; q++, e += v->n_out) {
@@ -184,8 +170,7 @@ static void one_gradient(const int8_t *x, const int8_t *e, int32_t x_zero_point,
                     for (int32_t j = at.first_column; j < at.end_column; j++) {
                         const int8_t *source = x + et_pixel(v, &at, i, j) * v->n_in + first;
                         int32_t *target = sums + (i * v->kernel_width + j) * part;
-                        for (int32_t c = 0; c < part; c++)
-                            target[c] += factor * (source[c] - x_zero_point);
+                        et_accumulate(target, factor, source, x_zero_point, part);
                     }
             }
 }

@@ -3,7 +3,7 @@
  * An error is int8 with an exponent, real = e * 2^exponent. The exponent follows the peaks that
  * earlier steps saw, so an error is scaled to int8 while it is computed.
  *
- * Stack of a call at most: 240 bytes on a Cortex-M0, 544 on an M4, 256 on an M55 (gcc, -O2),
+ * Stack of a call at most: 240 bytes on a Cortex-M0, 544 on an M4, 376 on an M55 (gcc, -O2),
  * and where weights learn that of their update in et_updates.h.
  */
 #ifndef ET_LEARN_H
@@ -13,23 +13,44 @@
 #include "et_updates.h"
 
 /* Bytes of scratch memory of the fast forms, as in et_layers.h. They work on some weights or
- * channels and some pixels at a time: `pixels` is a batch's number of results of a channel, n the
- * number of weights of an output channel, and k that of the errors that reach one input. */
+ * channels and some pixels at a time: `pixels` is a batch's number of results of a channel, and k
+ * that of the errors that reach one input; the others are of a window. */
 #define ET_LEARN_WEIGHTS 32
 #define ET_LEARN_PIXELS 128
 #define ET_ERROR_COLUMNS(k) ((k) > 1024 ? 4 : 4096 / (k) / 4 * 4) /* and at most n_in */
 #define ET_STRIP_ROWS(height, pitch) \
     ((pitch) > 256 ? 1 : 256 / (pitch) < (height) ? 256 / (pitch) : (height))
-#if defined(ET_DSP)
+#if defined(ET_HELIUM)
+#define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                                         \
+    ((pixels) > ET_LEARN_PIXELS                                                        \
+         ? ET_LEARN_WEIGHTS * (4 * (n_out) + ET_LEARN_PIXELS) + 8 * ET_LEARN_PIXELS    \
+         : ET_LEARN_WEIGHTS * (4 + (pixels)) + 8 * (pixels))
+#define ET_CONV2D_ERROR_SCRATCH(k, n_in) \
+    (((k) + 7) / 8 * 8 *                 \
+     (2 * (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : ((n_in) + 3) / 4 * 4) + 1))
+#define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width)  \
+    ET_PARTS_(height, width, down, right, out_height, (out_width) + ((width) - 1) / (right))
+#define ET_PARTS_(height, width, down, right, out_height, pitch)                       \
+    ET_TURNED_(height, width, down, right,                                             \
+               ET_STRIP_ROWS(out_height, (pitch) * (down) * (right)), pitch)
+#define ET_TURNED_(height, width, down, right, rows, pitch)                            \
+    (((height) * (width) + 3) / 4 * 144 + 8 * (rows) * (pitch) +                       \
+     8 * (down) * (right) *                                                            \
+         (((rows) + ((height) - 1) / (down)) * (pitch) + ((width) - 1) / (right)))
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width)         \
+    ET_PIECES_(height, width, (kernel_height) * ((width) + (kernel_width) - 1))
+#define ET_PIECES_(height, width, pitch) \
+    (ET_STRIP_ROWS(height, pitch) * (4 * (width) + 8 * (pitch)) + 28)
+#elif defined(ET_DSP)
 #define ET_CONV2D_LEARN_SCRATCH(n_out, pixels)                              \
     ((pixels) > ET_LEARN_PIXELS                                             \
          ? ET_LEARN_PIXELS * (2 * ET_LEARN_WEIGHTS + 12) + (n_out) * 4 * ET_LEARN_WEIGHTS \
          : ((pixels) + 15) / 16 * 16 * (2 * ET_LEARN_WEIGHTS + 12) + 16 * ET_LEARN_WEIGHTS)
 #define ET_CONV2D_ERROR_SCRATCH(k, n_in) \
     (((k) + 15) / 16 * 32 * (2 + (ET_ERROR_COLUMNS(k) < (n_in) ? ET_ERROR_COLUMNS(k) : (n_in))))
-#define ET_DEPTHWISE_LEARN_SCRATCH(kernel_height, out_height, out_width) \
-    ET_PLANES_(ET_STRIP_((out_height), (out_width) + 2), kernel_height, (out_width) + 2, 8)
-#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, height, width) \
+#define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width) \
+    ET_PLANES_(ET_STRIP_((out_height), (out_width) + 2), height, (out_width) + 2, 8)
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width) \
     ET_PLANES_(ET_STRIP_((height), (width) + 2), kernel_height, (width) + 2, 4)
 #define ET_STRIP_(height, pitch) \
     ((height) * (pitch) < 256 ? (height) * (pitch) : (pitch) > 256 ? (pitch) : 256)
@@ -39,8 +60,8 @@
 #else
 #define ET_CONV2D_LEARN_SCRATCH(n_out, pixels) 0
 #define ET_CONV2D_ERROR_SCRATCH(k, n_in) 0
-#define ET_DEPTHWISE_LEARN_SCRATCH(kernel_height, out_height, out_width) 0
-#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, height, width) 0
+#define ET_DEPTHWISE_LEARN_SCRATCH(height, width, down, right, out_height, out_width) 0
+#define ET_DEPTHWISE_ERROR_SCRATCH(kernel_height, kernel_width, height, width) 0
 #endif
 
 /* What is remembered of one error between steps. */

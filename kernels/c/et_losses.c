@@ -1,6 +1,7 @@
 #include "et_losses.h"
 
 #include "et_tables.h"
+#include "et_train.h"
 
 enum { LOGIT_MAX = (1 << 20) - 1, PROBABILITY_BITS = 15, BELOW_MAX = (1 << 14) - 1 };
 
@@ -76,7 +77,7 @@ void et_squared_error(const int32_t *output, const int32_t *target, int32_t *err
 int32_t et_scale_error(const int32_t *acc, int32_t multiplier, int32_t shift, int8_t *e,
                        int32_t n) {
     int32_t peak = 0;
-    for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = et_scale_error_fast(acc, multiplier, shift, e, n, &peak); i < n; i++) {
         const int32_t scaled = et_rescale(acc[i], multiplier, shift);
         peak = et_max(peak, scaled < 0 ? -scaled : scaled);
         e[i] = (int8_t)et_clip(scaled, -127, 127);

@@ -21,6 +21,72 @@ ET_INLINE int32x4_t et_pack4(int32_t a, int32_t b, int32_t c, int32_t d) {
 /* 16 bytes, and the pointer goes on: one instruction, which gcc makes two. */
 #define ET_NEXT16(v, p) __asm__ volatile("vldrb.8 %q0,[%1],#16" : "=w"(v), "+r"(p))
 
+/* Copy n bytes, 16 at a time. */
+ET_INLINE int8_t *et_copy(int8_t *to, const int8_t *from, int32_t n) {
+    int8_t *next = to;
+    __asm__ volatile("wlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[from]],#16\n\t"
+                     "vstrb.8 q0,[%[to]],#16\n\tletp lr,1b\n2:"
+                     : [from] "+r"(from), [to] "+r"(next)
+                     : [n] "r"(n)
+                     : "q0", "lr", "cc", "memory");
+    return to + n;
+}
+
+ET_INLINE int8_t *et_repeat(int8_t *to, int32_t value, int32_t n) {
+    int8_t *next = to;
+    __asm__ volatile("vdup.8 q0,%[value]\n\twlstp.8 lr,%[n],2f\n1:\n\t"
+                     "vstrb.8 q0,[%[to]],#16\n\tletp lr,1b\n2:"
+                     : [to] "+r"(next)
+                     : [n] "r"(n), [value] "r"(value)
+                     : "q0", "lr", "cc", "memory");
+    return to + n;
+}
+
+/* What one pixel sees, one byte after the other. */
+ET_INLINE void et_gather(int8_t *to, const int8_t *x, int32_t zero_point, const et_window *v,
+                   const et_view *at) {
+    const int32_t row = v->kernel_width * v->n_in;
+    const int32_t left = at->first_column * v->n_in;
+    const int32_t inside = (at->end_column - at->first_column) * v->n_in;
+    const int8_t *from = x + et_pixel(v, at, at->first_row, at->first_column) * v->n_in;
+    for (int32_t i = 0; i < v->kernel_height; i++) {
+        if (i < at->first_row || i >= at->end_row || inside <= 0) {
+            to = et_repeat(to, zero_point, row);
+            continue;
+        }
+        if (inside == row) {
+            to = et_copy(to, from, row);
+        } else {
+            to = et_repeat(to, zero_point, left);
+            to = et_copy(to, from, inside);
+            to = et_repeat(to, zero_point, row - left - inside);
+        }
+        from += v->width * v->n_in;
+    }
+}
+
+/* Four rows share the loads of x: ten instructions for 64 products. The loop predicates its own
+ * tail, so that any n will do. */
+ET_INLINE int32x4_t et_four_rows(const int8_t *x, const int8_t *const p[4], int32_t n) {
+    register int32_t a __asm__("r4") = 0;
+    register int32_t b __asm__("r6") = 0;
+    register int32_t c __asm__("r8") = 0;
+    register int32_t d __asm__("r10") = 0;
+    register int32_t turns __asm__("lr") = n;
+    const int8_t *p0 = p[0], *p1 = p[1], *p2 = p[2], *p3 = p[3];
+    __asm__ volatile(
+        "dlstp.8 lr,lr\n1:\n\t"
+        "vldrb.8 q0,[%[x]],#16\n\tvldrb.8 q1,[%[p0]],#16\n\tvldrb.8 q2,[%[p1]],#16\n\t"
+        "vldrb.8 q3,[%[p2]],#16\n\tvmladava.s8 %[a],q0,q1\n\tvldrb.8 q1,[%[p3]],#16\n\t"
+        "vmladava.s8 %[b],q0,q2\n\tvmladava.s8 %[c],q0,q3\n\tvmladava.s8 %[d],q0,q1\n\t"
+        "letp lr,1b"
+        : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x] "+r"(x), [p0] "+r"(p0),
+          [p1] "+r"(p1), [p2] "+r"(p2), [p3] "+r"(p3), "+r"(turns)
+        :
+        : "q0", "q1", "q2", "q3", "cc", "memory");
+    return et_pack4(a, b, c, d);
+}
+
 /* Saturate to int8, in the low byte of each lane. */
 ET_INLINE int32x4_t et_saturate4(int32x4_t v) {
     __asm__("vqmovnb.s32 %q0,%q0\n\tvqmovnb.s16 %q0,%q0" : "+w"(v));
@@ -66,6 +132,20 @@ ET_INLINE void et_activate_mve(const et_output *output, int8_t *y, int32_t n) {
         const int8x16_t v = vld1q_z_s8(y + i, lanes);
         vst1q_p_s8(y + i, vminq_s8(vmaxq_s8(v, low), high), lanes);
     }
+}
+
+/* et_core of four numbers. */
+ET_INLINE uint32x4_t et_core4(uint32x4_t x) {
+    x = vmulq_n_u32(x, 0x7feb352du);
+    return vmulq_n_u32(veorq_u32(x, vshrq_n_u32(x, 15)), 0x846ca68bu);
+}
+
+/* et_random_word of four counters. */
+ET_INLINE uint32x4_t et_random4(et_key key, uint32x4_t counter) {
+    uint32x4_t x = vaddq_n_u32(counter, key.k0);
+    x = et_core4(veorq_u32(x, vshrq_n_u32(x, 16)));
+    x = et_core4(veorq_u32(x, vdupq_n_u32(et_fold(key.k1))));
+    return veorq_u32(x, vshrq_n_u32(x, 16));
 }
 
 /* One sample or pixel through all rows of weights; every shift is negative.

@@ -49,7 +49,10 @@ void et_shake_weights(const int8_t *w, const int32_t *b, const et_signs *signs, 
     uint32_t counter = 0, word = 0;
     for (int32_t o = 0; o < n_out; o++) {
         int32_t sum = 0;
-        for (int32_t i = 0; i < n; i += WORD) {
+        int32_t i = et_shake_row_fast(w, key, &counter, step, shaken, n, &sum, &word);
+        w += i;
+        shaken += i;
+        for (; i < n; i += WORD) {
             const int32_t some = et_min(n - i, WORD);
             word = et_random_word(key, counter++);
             sum += shake(w, word, step, shaken, some);
@@ -84,7 +87,8 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
         for (int32_t o = 0; o < n_out; o++) {
             const int32_t first = s * pixels * n_out + o;
             int32_t open = 0;
-            for (int32_t p = 0; p < pixels; p++) {
+            int32_t p = et_mark_open_fast(e, y, first, low, high, n_out, pixels, &open);
+            for (; p < pixels; p++) {
                 const int32_t at = first + p * n_out;
                 e[at] = (int8_t)(y == NULL || (y[at] > low && y[at] < high));
                 open += e[at];
@@ -97,7 +101,7 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
             int8_t shared;
             peak = et_max(peak,
                           et_scale_error(&acc, scaling->multiplier, scaling->shift, &shared, 1));
-            for (int32_t p = 0; p < pixels; p++)
+            for (p = et_share_fast(e, first, shared, n_out, pixels); p < pixels; p++)
                 e[first + p * n_out] = (int8_t)(e[first + p * n_out] * shared);
         }
     return peak;
@@ -107,8 +111,9 @@ int32_t et_estimate(const int32_t *differences, int32_t queries, const et_signs 
  * them is returned. */
 static inline int32_t add_row(int first, int32_t slope, et_key key, uint32_t counter, int32_t *sums,
                               int32_t n) {
+    const int32_t *end = sums + n;
     uint32_t word = 0;
-    for (const int32_t *end = sums + n; sums != end;) {
+    for (sums += et_add_signs_fast(first, slope, key, &counter, sums, n, &word); sums != end;) {
         const int32_t *stop = sums + et_min((int32_t)(end - sums), WORD);
         for (word = et_random_word(key, counter++); sums != stop; sums++, word >>= 1)
             *sums = (first ? 0 : *sums) + with_sign(slope, word);

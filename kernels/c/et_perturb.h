@@ -3,7 +3,7 @@
  * The signs of a tensor are those of et_random_signs under the key of (seed, query, tensor); they
  * are drawn again wherever they are needed and never stored. `query` counts all queries of a run.
  *
- * Stack of a call at most: 336 bytes on a Cortex-M0, 304 on an M4, 320 on an M55 (gcc, -O2),
+ * Stack of a call at most: 336 bytes on a Cortex-M0, 304 on an M4, 408 on an M55 (gcc, -O2),
  * and where weights learn that of their update in et_updates.h.
  */
 #ifndef ET_PERTURB_H

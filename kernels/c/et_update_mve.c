@@ -16,20 +16,15 @@
 
 /* Lane l of the hash is the word of weights 4 l .. 4 l + 3; VLD4 delivers gradients alike, and two
  * narrowings put the steps back into order. VSHR and VQMOVN stand for VQSHRN, which version 2.40 of
- * the GNU assembler encodes as the rounding VQRSHRN. */
-int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
-                       uint32_t first, int32_t n, int32_t *saturated) {
-    if (first % 4 != 0 || multiplier >= 1 << 23 || n < 16)
-        return 0;
-    const int32_t done = n / 16 * 16;
-    const int32_t *g = grad;
+ * the GNU assembler encodes as the rounding VQRSHRN. Returns the largest magnitude of a step. */
+static uint32_t update_blocks(int8_t *w, const int32_t *grad, int32_t half, et_key key,
+                              uint32_t first, int32_t blocks, uint32_t largest) {
     register uint32_t counter __asm__("r4") = first / 4 + key.k0;
-    uint32_t largest = 0;
     __asm__ volatile(
         "vdup.32 q7,%[middle]\n\tdls lr,%[turns]\n1:\n\t"
         "vidup.u32 q4,%[counter],#1\n\t" FOLD CORE "veor q4,q4,q7\n\t" CORE FOLD
-        "vld40.32 {q0,q1,q2,q3},[%[g]]\n\tvld41.32 {q0,q1,q2,q3},[%[g]]\n\t"
-        "vld42.32 {q0,q1,q2,q3},[%[g]]\n\tvld43.32 {q0,q1,q2,q3},[%[g]]!\n\t"
+        "vld40.32 {q0,q1,q2,q3},[%[grad]]\n\tvld41.32 {q0,q1,q2,q3},[%[grad]]\n\t"
+        "vld42.32 {q0,q1,q2,q3},[%[grad]]\n\tvld43.32 {q0,q1,q2,q3},[%[grad]]!\n\t"
         "vmovlb.u8 q5,q4\n\tvmovlt.u8 q4,q4\n\t"
         "vmovlb.u16 q6,q5\n\t" STEP("q0", "q6") "vmovlt.u16 q5,q5\n\t" STEP("q2", "q5")
         "vmovlb.u16 q6,q4\n\t" STEP("q1", "q6") "vmovlt.u16 q4,q4\n\t" STEP("q3", "q4")
@@ -38,14 +33,76 @@ int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_ke
         "vqmovnb.s16 q4,q5\n\tvqmovnt.s16 q4,q6\n\t"
         "vldrb.8 q0,[%[w]]\n\tvqsub.s8 q0,q0,q4\n\tvdup.8 q1,%[least]\n\tvmax.s8 q0,q0,q1\n\t"
         "vstrb.8 q0,[%[w]],#16\n\tle lr,1b"
-        : [g] "+r"(g), [w] "+r"(w), [largest] "+r"(largest), [counter] "+r"(counter)
-        : [turns] "r"(done / 16), [middle] "r"(et_fold(key.k1)),
-          [half] "r"(multiplier * 128), [least] "r"(-127), [c1] "r"(0x7feb352du),
+        : [grad] "+r"(grad), [w] "+r"(w), [largest] "+r"(largest), [counter] "+r"(counter)
+        : [turns] "r"(blocks), [middle] "r"(et_fold(key.k1)),
+          [half] "r"(half), [least] "r"(-127), [c1] "r"(0x7feb352du),
           [c2] "r"(0x846ca68bu)
         : "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "lr", "cc", "memory");
+    return largest;
+}
+
+/* Steps of four weights at any place, by any multiplier, before they saturate; each lane makes its
+ * own word. */
+ET_INLINE int32x4_t four_steps(const int32_t *grad, int32_t multiplier, et_key key,
+                               uint32x4_t index, mve_pred16_t lanes) {
+    uint32x4_t word = et_random4(key, vshrq_n_u32(index, 2));
+    /* Byte index % 4 goes to the top, by 24 - 8 * (index % 4) bits, and then to the bottom. */
+    const uint32x4_t left = vshrq_n_u32(vshlq_n_u32(vmvnq_u32(index), 30), 27);
+    word = vshrq_n_u32(vshlq_u32(word, vreinterpretq_s32_u32(left)), 24);
+    const uint32x4_t fraction = vsliq_n_u32(vdupq_n_u32(1u << 23), word, 24);
+    const int32x4_t sum = vld1q_z_s32(grad, lanes), by = vdupq_n_s32(multiplier);
+    const uint32x4_t low = vaddq_u32(vreinterpretq_u32_s32(vmulq_s32(sum, by)), fraction);
+    const int32x4_t high = vmulhq_s32(sum, by);
+    return vaddq_m_n_s32(high, high, 1, vcmphiq_u32(fraction, low)); /* the low half's carry */
+}
+
+static uint32_t update_few(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                           uint32_t first, int32_t n, uint32_t largest) {
+    uint32x4_t index = vidupq_n_u32(first, 1);
+    for (; n > 0; n -= 4, w += 4, grad += 4, index = vaddq_n_u32(index, 4)) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)n);
+        const int32x4_t step = four_steps(grad, multiplier, key, index, lanes);
+        largest = vmaxavq_p_s32(largest, step, lanes);
+        const int8x16_t old = vreinterpretq_s8_s32(vldrbq_z_s32(w, lanes));
+        const int8x16_t moved = vqsubq_s8(old, vreinterpretq_s8_s32(et_saturate4(step)));
+        const int8x16_t within = vmaxq_s8(moved, vdupq_n_s8(-INT8_MAX));
+        vstrbq_p_s32(w, vreinterpretq_s32_s8(within), lanes);
+    }
+    return largest;
+}
+
+/* How many steps saturate. */
+ET_COLD
+static int32_t count_saturated(const int32_t *grad, int32_t multiplier, et_key key, uint32_t first,
+                               int32_t n) {
+    uint32x4_t index = vidupq_n_u32(first, 1), count = vdupq_n_u32(0);
+    for (; n > 0; n -= 4, grad += 4, index = vaddq_n_u32(index, 4)) {
+        const mve_pred16_t lanes = vctp32q((uint32_t)n);
+        const int32x4_t step = four_steps(grad, multiplier, key, index, lanes);
+        const mve_pred16_t above = vcmpgtq_m_n_s32(step, INT8_MAX, lanes);
+        const mve_pred16_t below = vcmpltq_m_n_s32(step, INT8_MIN, lanes);
+        count = vaddq_m_n_u32(count, count, 1, above | below);
+    }
+    return (int32_t)vaddvq_u32(count);
+}
+
+int32_t et_update_fast(int8_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                       uint32_t first, int32_t n, int32_t *saturated) {
+    const int32_t head = (int32_t)(-first & 3u);
+    const int32_t blocks = multiplier < 1 << 23 ? (n - head) / 16 : 0;
+    int32_t done = 0;
+    uint32_t largest = 0;
+    if (blocks > 0) {
+        largest = update_few(w, grad, multiplier, key, first, head, largest);
+        largest = update_blocks(w + head, grad + head, multiplier * 128, key,
+                                first + (uint32_t)head, blocks, largest);
+        done = head + 16 * blocks;
+    }
+    largest = update_few(w + done, grad + done, multiplier, key, first + (uint32_t)done, n - done,
+                         largest);
     if (largest > INT8_MAX)
-        *saturated += et_update_row(NULL, grad, multiplier, key, first, done);
-    return done;
+        *saturated += count_saturated(grad, multiplier, key, first, n);
+    return n;
 }
 
 #endif
