@@ -15,7 +15,7 @@ VECTOR = 16
 """The most lanes of a vector of int32."""
 TURNED = 48
 """Channels that are turned at a time: whole tiles and vectors of every target."""
-SIGNED = 4096
+SIGNED = 8192
 """Weights that step along signs at a time, where an output has fewer."""
 DRAWN = 1024
 """Words of signs that are drawn at a time, where a tile has fewer."""
@@ -169,7 +169,7 @@ def stepped_together(size: int, outputs: int) -> int:
 
     Example:
         >>> stepped_together(9, 64), stepped_together(784, 512)
-        (64, 5)
+        (64, 10)
     """
     return min(max(SIGNED // max(size, 1), 1), outputs)
 
