@@ -17,6 +17,7 @@ from edgetrain.kernels import cpu_numba_machine_errors as errors
 from edgetrain.kernels import cpu_numba_machine_goodness as goodness
 from edgetrain.kernels import cpu_numba_machine_layers as layers
 from edgetrain.kernels import cpu_numba_machine_signs as signs
+from edgetrain.kernels import cpu_numba_perturb as perturb
 from edgetrain.kernels.cpu_numba_gemm import LEFT_TYPE
 from edgetrain.kernels.cpu_numba_jit import callable_by_address, jit, part
 from edgetrain.kernels.cpu_numba_memory import (
@@ -45,7 +46,7 @@ AREA = LEFT_TYPE
 @cache
 def _compiled(name):
     """Compile an instruction, and keep it."""
-    modules = layers, errors, signs, goodness, learn, learn_signs
+    modules = layers, errors, signs, goodness, learn, learn_signs, perturb
     function = next(f for m in modules if (f := getattr(m, name, None)))
     return callable_by_address(function, SIGNATURE)
 
