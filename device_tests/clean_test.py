@@ -48,6 +48,8 @@ def compile_all(command, folder, form=()):
         ("m55", ("-DET_PLAIN",)),
         ("m4", ("-O0",)),
         ("m55", ("-O0",)),
+        ("m55", ("-Os",)),
+        ("m55", ("-O1", "-fno-omit-frame-pointer")),
     ],
 )
 def test_gcc_has_nothing_to_say(core, form, tmp_path):

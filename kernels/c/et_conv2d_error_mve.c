@@ -56,8 +56,8 @@ static void turn_weights(const et_window *v, const kind *a, const int8_t *w, con
 
 /* Some channels of a pixel, from its column of k errors: ten instructions for 32 products, and for
  * four channels et_reduce4, but for lanes behind the last. */
-static void multiply(const int8_t *column, const int16_t *filters, int32_t k, int32_t columns,
-                     et_reducer *reducer, int8_t *y) {
+ET_ALONE void multiply(const int8_t *column, const int16_t *filters, int32_t k, int32_t columns,
+                       et_reducer *reducer, int8_t *y) {
     register int32_t a __asm__("r4");
     register int32_t b __asm__("r6");
     register int32_t c __asm__("r8");
@@ -66,11 +66,10 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
     const int32x4_t shift = vdupq_n_s32(reducer->shift);
     const int32x4_t most = vdupq_n_s32(127), sign = vdupq_n_s32(reducer->sign);
     const int8_t *x;
-    uint32_t peak = reducer->peak, saved;
+    uint32_t peak = reducer->peak;
     __asm__ volatile(
-        "vmrs %[saved],p0\n1:\n\t"
-        "mov %[a],#0\n\tmov %[b],#0\n\tmov %[c],#0\n\tmov %[d],#0\n\t"
-        "mov %[x],%[column]\n\t"
+        "1:\n\tmov %[a],#0\n\tmov %[b],#0\n\tmov %[c],#0\n\tmov %[d],#0\n\t"
+        "ldr %[x],%[column]\n\t"
         "dlstp.16 lr,%[k]\n2:\n\t"
         "vldrb.s16 q0,[%[x]],#8\n\tvldrh.u16 q1,[%[p],#16]\n\tvldrh.u16 q2,[%[p],#32]\n\t"
         "vldrh.u16 q3,[%[p],#48]\n\tvmladava.s16 %[b],q0,q1\n\tvldrh.u16 q1,[%[p]],#64\n\t"
@@ -81,10 +80,10 @@ static void multiply(const int8_t *column, const int16_t *filters, int32_t k, in
         "vrshl.s32 q0,q0,%q[shift]\n\tvneg.s32 q1,%q[most]\n\t"
         "vctp.32 %[left]\n\tvpstttt\n\tvmaxavt.s32 %[peak],q0\n\t"
         "vmint.s32 q0,q0,%q[most]\n\tvmaxt.s32 q0,q0,q1\n\tvstrbt.32 q0,[%[y]],#4\n\t"
-        "subs %[left],%[left],#4\n\tbgt 1b\n\tvmsr p0,%[saved]"
+        "subs %[left],%[left],#4\n\tbgt 1b"
         : [a] "=&r"(a), [b] "=&r"(b), [c] "=&r"(c), [d] "=&r"(d), [x] "=&l"(x), [y] "+l"(y),
-          [p] "+r"(filters), [left] "+r"(columns), [peak] "+r"(peak), [saved] "=&r"(saved)
-        : [column] "r"(column), [k] "r"(k), [multiplier] "w"(multiplier), [shift] "w"(shift),
+          [p] "+r"(filters), [left] "+r"(columns), [peak] "+r"(peak)
+        : [column] "m"(column), [k] "r"(k), [multiplier] "w"(multiplier), [shift] "w"(shift),
           [most] "w"(most), [sign] "w"(sign)
         : "q0", "q1", "q2", "q3", "lr", "cc", "memory");
     reducer->peak = peak;

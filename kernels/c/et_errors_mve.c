@@ -14,18 +14,22 @@ static int range(int32_t low, int32_t high, int32_t *least, int32_t *most) {
     return low < INT8_MAX && high > INT8_MIN;
 }
 
-int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n) {
-    int32_t least, most;
-    uint32_t saved;
-    if (!range(low, high, &least, &most))
-        return 0;
-    __asm__ volatile("vmrs %[saved],p0\n\twlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[y]],#16\n\t"
+/* e = 0 where y < least or y > most. */
+ET_ALONE void close(int8_t *e, const int8_t *y, int32_t least, int32_t most, int32_t n) {
+    __asm__ volatile("wlstp.8 lr,%[n],2f\n1:\n\tvldrb.8 q0,[%[y]],#16\n\t"
                      "vpt.s8 lt,q0,%[least]\n\tvstrbt.8 %q[none],[%[e]]\n\t"
                      "vpt.s8 gt,q0,%[most]\n\tvstrbt.8 %q[none],[%[e]]\n\t"
-                     "add %[e],%[e],#16\n\tletp lr,1b\n2:\n\tvmsr p0,%[saved]"
-                     : [y] "+r"(y), [e] "+r"(e), [saved] "=&r"(saved)
+                     "add %[e],%[e],#16\n\tletp lr,1b\n2:"
+                     : [y] "+r"(y), [e] "+r"(e)
                      : [n] "r"(n), [least] "r"(least), [most] "r"(most), [none] "w"(vdupq_n_s8(0))
-                     : "q0", "q1", "lr", "cc", "memory");
+                     : "q0", "lr", "cc", "memory");
+}
+
+int32_t et_close_fast(int8_t *e, const int8_t *y, int32_t low, int32_t high, int32_t n) {
+    int32_t least, most;
+    if (!range(low, high, &least, &most))
+        return 0;
+    close(e, y, least, most, n);
     return n;
 }
 

@@ -9,6 +9,10 @@
 
 #define ET_INLINE static inline __attribute__((always_inline))
 
+/* A loop in assembly is a function of its own where it needs nearly all registers, or changes VPR,
+ * which no call keeps. */
+#define ET_ALONE static __attribute__((noinline, hot))
+
 /* Four numbers as a vector: two instructions, where an initializer takes five. */
 ET_INLINE int32x4_t et_pack4(int32_t a, int32_t b, int32_t c, int32_t d) {
     int32x4_t v;

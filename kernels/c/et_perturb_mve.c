@@ -82,13 +82,20 @@ int32_t et_add_signs_fast(int first, int32_t slope, et_key key, uint32_t *counte
     return n;
 }
 
-/* The pixels of one channel, eight at a time. */
+/* Whether it is worth the while to take the pixels of one channel eight at a time, and whether
+ * their distances fit in 16 bits. */
+ET_INLINE int fits(int32_t pitch, int32_t n) {
+    return n >= 4 && pitch <= ET_PLANE_MAX;
+}
+
 int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low, int32_t high,
                           int32_t pitch, int32_t n, int32_t *open) {
     const uint16x8_t apart = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)pitch);
     const int16x8_t zero = vdupq_n_s16(0), one = vdupq_n_s16(1);
     const int16_t least = (int16_t)et_max(low, INT8_MIN - 1);
     const int16_t most = (int16_t)et_min(high, INT8_MAX + 1);
+    if (!fits(pitch, n))
+        return 0;
     for (int32_t p = 0, at = first; p < n; p += 8, at += 8 * pitch) {
         const mve_pred16_t lanes = vctp16q((uint32_t)(n - p));
         mve_pred16_t is_open = lanes;
@@ -106,6 +113,8 @@ int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low
 int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, int32_t n) {
     const uint16x8_t apart = vmulq_n_u16(vidupq_n_u16(0, 1), (uint16_t)pitch);
     int8_t *to = e + first;
+    if (!fits(pitch, n))
+        return 0;
     for (int32_t p = 0; p < n; p += 8, to += 8 * pitch) {
         const mve_pred16_t lanes = vctp16q((uint32_t)(n - p));
         const int16x8_t mark = vldrbq_gather_offset_z_s16(to, apart, lanes);

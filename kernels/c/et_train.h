@@ -103,11 +103,11 @@ int32_t et_add_signs_fast(int first, int32_t slope, et_key key, uint32_t *counte
                           int32_t n, uint32_t *word);
 
 /* e[first + p * pitch] = whether low < y < high there, or y is NULL, of n pixels, and how many are
- * so. Returns n. */
+ * so. Returns n, or 0 where it does not fit. */
 int32_t et_mark_open_fast(int8_t *e, const int8_t *y, int32_t first, int32_t low, int32_t high,
                           int32_t pitch, int32_t n, int32_t *open);
 
-/* e[first + p * pitch] *= shared, of n pixels. Returns n. */
+/* e[first + p * pitch] *= shared, of n pixels. Returns n, or 0 where it does not fit. */
 int32_t et_share_fast(int8_t *e, int32_t first, int8_t shared, int32_t pitch, int32_t n);
 
 #else

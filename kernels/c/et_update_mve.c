@@ -17,8 +17,8 @@
 /* Lane l of the hash is the word of weights 4 l .. 4 l + 3; VLD4 delivers gradients alike, and two
  * narrowings put the steps back into order. VSHR and VQMOVN stand for VQSHRN, which version 2.40 of
  * the GNU assembler encodes as the rounding VQRSHRN. Returns the largest magnitude of a step. */
-static uint32_t update_blocks(int8_t *w, const int32_t *grad, int32_t half, et_key key,
-                              uint32_t first, int32_t blocks, uint32_t largest) {
+ET_ALONE uint32_t update_blocks(int8_t *w, const int32_t *grad, int32_t half, et_key key,
+                                uint32_t first, int32_t blocks, uint32_t largest) {
     register uint32_t counter __asm__("r4") = first / 4 + key.k0;
     __asm__ volatile(
         "vdup.32 q7,%[middle]\n\tdls lr,%[turns]\n1:\n\t"
