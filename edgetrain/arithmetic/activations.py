@@ -35,13 +35,13 @@ def _sigmoid(x: Reals) -> Reals:
 
 def _erf(x: Reals) -> Reals:
     """Add up the series ``exp(-x**2) * x**n * 2 / (1 * 3 * .. * n)``, all of one sign."""
-    x = np.clip(x, -6, 6)
+    sign, x = np.sign(x), np.clip(x, -6, 6)
     term = x * _exp(-x * x) * (2 / math.sqrt(math.pi))
     total, factor = term.copy(), 2 * x * x
     for n in range(3, 250, 2):
         term *= factor / n
         total += term
-    return total
+    return np.where(abs(x) < 6, total, sign)
 
 
 FUNCTIONS: dict[str, Callable[[Reals], Reals]] = {

@@ -28,6 +28,15 @@ def test_a_table_is_the_nearest_code_of_the_function(
     assert abs(table - want).max() <= 0.5 + 1e-9
 
 
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_right_far_from_zero_too(name):
+    far = np.array([-700.0, -40, -9, -6, -1e-9, 0, 1e-9, 6, 9, 40, 700])
+    want = [REAL[name](x) for x in far]
+
+    np.testing.assert_allclose(FUNCTIONS[name](far), want, rtol=1e-12, atol=1e-14)
+    assert abs(FUNCTIONS[name](np.array([-1e12]))[0] + (name == "tanh")) < 1e-9
+
+
 def test_ties_go_to_even():
     table = activation_table("hard_swish", 1.0, 0, 2.0, 0)
 
