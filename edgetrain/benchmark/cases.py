@@ -17,7 +17,7 @@ from edgetrain.arithmetic.rounding import Int8
 from edgetrain.graph import Shape
 from edgetrain.model import Float, FloatModel, Model
 from edgetrain.quantize import quantize
-from edgetrain.rules import ForwardGradient, MonoForward, Rule
+from edgetrain.rules import ForwardForward, ForwardGradient, MonoForward, Rule
 from edgetrain.settings import Settings
 
 CALIBRATION = 32
@@ -100,6 +100,7 @@ def rules(batch: int) -> dict[str, Rule]:
     settings = Settings(batch=batch, learning_rate=2**-6)
     return {
         "mono_forward": MonoForward(settings=settings, warmup=0),
+        "forward_forward": ForwardForward(settings=settings),
         "forward_gradient weight": ForwardGradient(settings=settings, space="weight"),
         "forward_gradient weight, two passes": ForwardGradient(
             settings=settings, space="weight", head="same"

@@ -21,8 +21,8 @@ def test_every_group_is_measured_without_claiming_what_is_not_installed(small, e
     kernels, inference, steps, memory = found["results"]
     assert list(kernels["times"]) == list(inference["times"]) == [OURS]
     assert kernels["times"][OURS]["ratio"] == 1
-    weight = "forward_gradient weight"
-    rules = ["mono_forward", weight, f"{weight}, two passes", "forward_gradient activity"]
+    gradient = [f"forward_gradient {how}" for how in ("weight", "weight, two passes", "activity")]
+    rules = ["mono_forward", "forward_forward", *gradient]
     assert list(steps["times"]) == [*rules, "two inferences"]
     assert list(memory["bytes"]) == rules
     assert all(size > 0 for size in memory["bytes"].values())
