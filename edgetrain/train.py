@@ -153,11 +153,11 @@ def fit(
         check_writable(options.checkpoint)
 
     def batches(first: int) -> Iterator[tuple[Int8, Ints]]:
-        for step in range(first, total):
-            epoch, place = divmod(step, per_epoch)
-            order = permutation(stream_key(seed, epoch, 0, SHUFFLE), len(x))
-            chosen = order[place * batch : (place + 1) * batch]
-            yield x[chosen], y[chosen]
+        for start in range(first - first % per_epoch, total, per_epoch):
+            order = permutation(stream_key(seed, start // per_epoch, 0, SHUFFLE), len(x))
+            for step in range(max(start, first), min(start + per_epoch, total)):
+                chosen = order[(step - start) * batch :][:batch]
+                yield x[chosen], y[chosen]
 
     journal = recording(options.journal, rule, model, state, seed=seed, ops=ops)
     with open_log(options.log) as log, journal as (writer, model, state):
