@@ -66,6 +66,15 @@ def cross_entropy(logits, label, error):
 
 
 @part
+def add_log_softmax(logits, total):
+    """Add the Q10 log-probabilities of one sample to what it has: `edgetrain.fixed.log_softmax`."""
+    largest, terms = softmax_sum(logits)
+    least = largest + log_q10(terms)
+    for c in range(logits.size):
+        total[c] = I32(total[c] + I32(I64(logits[c]) - least))
+
+
+@part
 def squared_error(output, target, error):
     """Write the Q10 error of one sample, and return its loss."""
     total = I64(0)

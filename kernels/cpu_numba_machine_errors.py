@@ -76,6 +76,15 @@ def cross_entropy(row, first, count, places):
                 e[c] = np.int8(min(max(scaled, I64(-127)), I64(127)))
 
 
+def log_softmax(row, first, count, places):
+    """Add the log-probabilities of a classifier to those of its samples."""
+    r = whole(row)
+    width = r[P + 1]
+    for i in range(count):
+        at = 4 * i * width
+        losses.add_log_softmax(ints(r[P] + at, width), ints(r[P + 2] + at, width))
+
+
 def squared_error(row, first, count, places):
     """Loss of a regression, and its error in Q10, int32."""
     r = whole(row)

@@ -56,6 +56,7 @@ INSTRUCTIONS: dict[str, tuple[str, ...]] = {
     "look_up": ("x", "table", "size", "y"),
     "centre": ("x", "zero", "bits", "size", "y"),
     "logits": ("x", "multiplier", "shift", "width", "y"),
+    "log_softmax": ("x", "width", "y"),
     # losses: added to the metric if they count, and with a sign to the differences of two passes
     "cross_entropy": ("x", "width", "e", "difference", "sign", "counts"),
     "squared_error": ("x", "width", "e", "difference", "sign", "counts"),

@@ -1,7 +1,7 @@
-"""Inference as a program: weights are laid out once a model."""
+"""Inference as a program: weights are laid out once a model and state."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -26,9 +26,11 @@ from edgetrain.compiled.forward import (
 from edgetrain.compiled.program import NOTHING, Program
 from edgetrain.graph import INPUT
 from edgetrain.model import Model
+from edgetrain.state import State
 
 DENSE_SAMPLES = 32
 """Samples that a fully connected network sees at a time; a convolutional one sees one."""
+NO_STATE = State()
 
 
 class Inference:
@@ -41,19 +43,18 @@ class Inference:
         shape: of the result of a sample.
         dtype: of the results.
         ops: a backend with a machine.
+        tensors: of the training state that the program reads beside the model's parameters.
     """
 
     def __init__(self, model: Model, samples: int, write: Callable[[Network], None],
-                 shape: tuple[int, ...], dtype: Any, ops: ModuleType) -> None:  # fmt: skip
-        arrays: dict[str, Ints] = {}
-        for node in model.graph.trainable:
-            w, b = model.params[node.name]
-            arrays |= {f"node/{node.name}/w": w, f"node/{node.name}/b": b}
-        self._layout = Layout(arrays)
+                 shape: tuple[int, ...], dtype: Any, ops: ModuleType,
+                 tensors: Mapping[str, Ints] = NO_STATE.tensors) -> None:  # fmt: skip
+        self._layout = Layout(_arrays(model, tensors))
         net = Network(Builder(), model, self._layout, samples, ops.machine.AREA)
         write(net)
         self._program = Program(net.builder, ops)
-        self._known: Callable[[], Model | None] = lambda: None
+        self._model: Callable[[], Model | None] = lambda: None
+        self._state: Callable[[], State | None] = lambda: None
         self._shape, self._dtype = shape, dtype
 
     @property
@@ -61,10 +62,10 @@ class Inference:
         """Bytes of the memory, laid out weights and constants included."""
         return self._program.nbytes
 
-    def __call__(self, model: Model, x: Int8) -> Ints:
+    def __call__(self, model: Model, x: Int8, state: State = NO_STATE) -> Ints:
         """Return the results of int8 samples (batch, *input_shape)."""
         out: Ints = np.empty((len(x), *self._shape), self._dtype)
-        self._lay_out_and_run(model, x, out)
+        self._lay_out_and_run(model, state, x, out)
         return out
 
     def bound(self, model: Model, x: Int8) -> tuple[Callable[[], object], Ints]:
@@ -73,19 +74,24 @@ class Inference:
         Neither samples nor results are copied in Python: what an interpreter's ``invoke`` is.
         """
         out: Ints = np.empty((len(x), *self._shape), self._dtype)
-        self._lay_out_and_run(model, x, out)
+        self._lay_out_and_run(model, NO_STATE, x, out)
         return self._program.bound(x, out), out
 
-    def _lay_out_and_run(self, model: Model, x: Int8, out: Ints) -> None:
-        is_known = self._known() is model
+    def _lay_out_and_run(self, model: Model, state: State, x: Int8, out: Ints) -> None:
+        is_known = self._model() is model and self._state() is state
         block = NOTHING
         if not is_known:
-            block = self._layout.filled(
-                {f"node/{name}/{part}": array for name, weights in model.params.items()
-                 for part, array in weights._asdict().items()}
-            )  # fmt: skip
-            self._known = weakref.ref(model)
+            block = self._layout.filled(_arrays(model, state.tensors))
+            self._model, self._state = weakref.ref(model), weakref.ref(state)
         self._program.run(block, NOTHING, x, out, is_prepared=is_known)
+
+
+def _arrays(model: Model, tensors: Mapping[str, Ints]) -> dict[str, Ints]:
+    """Return a model's parameters and some tensors by name."""
+    arrays = dict(tensors)
+    for name, (w, b) in model.params.items():
+        arrays |= {f"node/{name}/w": w, f"node/{name}/b": b}
+    return arrays
 
 
 def _write(net: Network, as_logits: bool) -> None:
@@ -122,6 +128,12 @@ def predict(model: Model, x: Int8, ops: ModuleType) -> Int32:
     """Run the network and return its Q10 outputs; see `edgetrain.outputs.predict`."""
     compiled = _run(model, x, ops, True)
     return outputs.predict(model, x, ops) if compiled is None else compiled
+
+
+def takes(model: Model, x: Int8, ops: ModuleType) -> bool:
+    """Whether a backend can run a network on these samples in one call."""
+    fits = x.dtype == np.int8 and x.shape[1:] == model.graph.input_shape
+    return fits and machine_of(ops) is not None
 
 
 def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) -> Inference | None:

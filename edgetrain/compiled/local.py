@@ -6,7 +6,7 @@ import numpy as np
 
 from edgetrain.arithmetic import rooms
 from edgetrain.arithmetic.layers import ACTIVATION_RANGE
-from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX
+from edgetrain.arithmetic.rounding import INT32_MAX, WEIGHT_MAX, Ints
 from edgetrain.backward import GUARD_BITS, SLOPE_FACTOR, slopes_q6
 from edgetrain.blocks import Plan
 from edgetrain.compiled.builder import Buffer
@@ -168,22 +168,36 @@ def _to_pixels(net: Network, name: str, error: Error) -> Error:
 def pooled_head(learning: Learning, name: str, y: Buffer) -> Error:
     """Let a block's head learn; return the error of the value it reads: `edgetrain.heads.learn`."""
     net = learning.net
+    pooled, outputs = pooled_logits(net, name, y, learning.state[f"head/{name}/scale"][0])
+    error = learning.loss(name, outputs, counts=False)
+    found = learn_head(learning, name, head_geometry(net, name, ()), pooled, error)
+    return found if pooled is y else _to_pixels(net, name, found)
+
+
+def pooled_logits(net: Network, name: str, y: Buffer, forth: Ints) -> tuple[Buffer, Buffer]:
+    """Run a head on a block's result: `edgetrain.heads.features` and `logits`.
+
+    Args:
+        net: the network.
+        name: of the value that the head reads.
+        y: that value.
+        forth: multiplier and shift to Q10 outputs.
+
+    Returns:
+        What the head reads, y itself where it is no image; and its outputs, int32, Q10.
+    """
     geometry, width = head_geometry(net, name, ()), net.graph.output_size
-    pooled, is_image = y, len(net.graph.shapes[name]) == 3
-    if is_image:
+    pooled, key = y, f"head/{name}"
+    if len(net.graph.shapes[name]) == 3:
         pooled = net.builder.array(net.samples * geometry[2])
         average(net, name, y, ONE, net.zero(name), pooled)
-    key = f"head/{name}"
-    forth = learning.state[f"{key}/scale"][0]
     outputs = net.builder.array(net.samples * width, np.int32)
     net.builder.emit(
         "logits", x=head_sums(net, name, geometry, pooled), width=width, y=outputs,
         multiplier=net.constant((key, "multiplier"), [forth[0]] * width),
         shift=net.constant((key, "shift"), [forth[1]] * width),
     )  # fmt: skip
-    error = learning.loss(name, outputs, counts=False)
-    found = learn_head(learning, name, geometry, pooled, error)
-    return _to_pixels(net, name, found) if is_image else found
+    return pooled, outputs
 
 
 def head_geometry(net: Network, name: str, image: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from edgetrain.arithmetic.losses import log_softmax
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.backward import backward, forward
 from edgetrain.blocks import Block, Choice, Plan, is_convolutional, plan, select, split
-from edgetrain.compiled import local, training
+from edgetrain.compiled import head_sum, local, training
 from edgetrain.compiled.forward import machine_of
 from edgetrain.compiled.inference import predict
 from edgetrain.compiled.learning import Learning
@@ -134,8 +134,12 @@ class MonoForward:
         """Predict with the last output or with all heads; see `Rule.predict`."""
         if self.predict_with == "last" or self.settings.loss != "cross_entropy":
             return predict(model, x, ops)
+        blocks = split(model.graph, self.blocks)
+        found = head_sum.predict(model, state, [block.output for block in blocks[:-1]], x, ops)
+        if found is not None:
+            return found
         total = np.zeros((len(x), model.graph.output_size), np.int32)
-        for block in split(model.graph, self.blocks):
+        for block in blocks:
             x, _ = forward(model, plan(block, frozenset(), self.settings.bits), x, ops)
             if block.output == model.graph.output.name:
                 return total + log_softmax(outputs_q10(model, x, ops))

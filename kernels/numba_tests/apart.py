@@ -78,12 +78,12 @@ def cases():
 
 
 def traces(rule, model, x, y, ops):
-    """Take three steps, and return their traces."""
+    """Take three steps, and return their traces and what the rule predicts then."""
     run, found = (model, rule.init(model)), []
     for _ in range(3):
         *run, _ = rule.step(*run, x, y, ops)
         found.append(trace(*run))
-    return found
+    return [*found, rule.predict(*run, x, ops).tolist()]
 
 
 def main():
