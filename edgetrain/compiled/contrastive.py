@@ -14,8 +14,8 @@ from edgetrain.arithmetic.rounding import INT8_MIN, Int8, Int32, Ints
 from edgetrain.blocks import Plan
 from edgetrain.compiled import local
 from edgetrain.compiled.builder import Buffer, Operand
-from edgetrain.compiled.forward import Network, Packed, layer, logits, pack, sums
-from edgetrain.compiled.inference import DENSE_SAMPLES, Inference, takes
+from edgetrain.compiled.forward import Network, Packed, layer, logits, machine_of, pack, sums
+from edgetrain.compiled.inference import DENSE_SAMPLES, Inference, fits
 from edgetrain.compiled.learning import Error, Learning
 from edgetrain.graph import INPUT, Node
 from edgetrain.model import Model
@@ -194,7 +194,7 @@ def predict(model: Model, scales: Mapping[str, Ints], x: Int8, ops: ModuleType) 
     Returns:
         int32 (batch, classes), Q10; None where the backend has no machine.
     """
-    if not takes(model, x, ops):
+    if machine_of(ops) is None or not fits(model, x):
         return None
     classes = model.graph.output_size
     key = ("goodness", *((name, *scale.tolist()) for name, scale in scales.items()), ops)

@@ -8,8 +8,8 @@ import numpy as np
 
 from edgetrain.arithmetic.rounding import Int8, Int32, Ints
 from edgetrain.blocks import is_convolutional
-from edgetrain.compiled.forward import Network, logits, node_result, pack, take_input
-from edgetrain.compiled.inference import DENSE_SAMPLES, Inference, takes
+from edgetrain.compiled.forward import Network, logits, machine_of, node_result, pack, take_input
+from edgetrain.compiled.inference import DENSE_SAMPLES, Inference, fits
 from edgetrain.compiled.local import pooled_logits
 from edgetrain.graph import INPUT
 from edgetrain.model import Model
@@ -31,7 +31,7 @@ def predict(
     Returns:
         int32 (batch, classes), Q10; None where the backend has no machine.
     """
-    if not takes(model, x, ops):
+    if machine_of(ops) is None or not fits(model, x):
         return None
     tensors = state.tensors
     scales = {name: tensors[f"head/{name}/scale"][0] for name in names}

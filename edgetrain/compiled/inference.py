@@ -130,10 +130,9 @@ def predict(model: Model, x: Int8, ops: ModuleType) -> Int32:
     return outputs.predict(model, x, ops) if compiled is None else compiled
 
 
-def takes(model: Model, x: Int8, ops: ModuleType) -> bool:
-    """Whether a backend can run a network on these samples in one call."""
-    fits = x.dtype == np.int8 and x.shape[1:] == model.graph.input_shape
-    return fits and machine_of(ops) is not None
+def fits(model: Model, x: Int8) -> bool:
+    """Whether samples are what a network's programs read."""
+    return x.dtype == np.int8 and x.shape[1:] == model.graph.input_shape
 
 
 def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) -> Inference | None:
@@ -164,7 +163,7 @@ def program(model: Model, batch: int, ops: ModuleType, as_logits: bool = False) 
 
 def _run(model: Model, x: Int8, ops: ModuleType, as_logits: bool) -> Ints | None:
     """Run a network in one call, where that is possible."""
-    if x.dtype != np.int8 or x.shape[1:] != model.graph.input_shape:
+    if not fits(model, x):
         return None
     found = program(model, len(x), ops, as_logits)
     return None if found is None else found(model, x)
