@@ -1,6 +1,6 @@
 """Compare the learning rules on real data and write the tables of README and RESULTS.md.
 
-    python examples/compare_rules.py                      # every task; an hour or two
+    python examples/compare_rules.py                      # every task; ten minutes
     python examples/compare_rules.py --task rotated       # one of them
     python examples/compare_rules.py --write-readme       # from the results so far
 
@@ -90,6 +90,9 @@ ENTRIES = (
     Entry("digits", "backprop", plain, (0.1, 0.25, 0.5), epochs=60),
     Entry("fashion", "mono_forward", mono, (0.15, 0.3), epochs=10, batch=64, bar=88.0),
     Entry("fashion", "forward_forward", contrast, (0.1, 0.2), epochs=12, batch=64, bar=86.5),
+    Entry("fashion", "forward_gradient, activity", ACTIVITY, (0.05, 0.1, 0.2), epochs=60, batch=64,
+          weights="w16"),
+    Entry("fashion", "backprop", plain, (0.1, 0.25, 0.5), epochs=10, batch=64),
     Entry("rotated", "before", None),
     Entry("rotated", "backprop, w8", plain, (0.05, 0.1, 0.2), 2000, batch=64, bar=82.5),
     Entry("rotated", "backprop, w16", plain, (0.05, 0.1, 0.2), 2000, batch=64, bar=82.5,
@@ -109,13 +112,17 @@ ENTRIES = (
     Entry("watch", "backprop, classifier only", plain, (0.03, 0.1), 180, batch=16, train=1),
     Entry("watch", "backprop", plain, (0.01, 0.03), 180, batch=16),
     Entry("watch", "mono_forward", mono, (0.03, 0.1, 0.2), 180, batch=16, bar=94.5),
-    Entry("watch", "forward_gradient, activity, exact head", ACTIVITY, (0.002, 0.004), 500,
+    Entry("watch", "forward_forward", contrast, (0.01, 0.03, 0.1), 180, batch=16),
+    Entry("watch", "forward_gradient, activity, exact head", ACTIVITY, (0.002, 0.004, 0.008), 3000,
           batch=16),
     Entry("keywords", "before", None),
     Entry("keywords", "backprop, classifier only", plain, (0.003, 0.01, 0.03), 180, batch=8,
           train=1),
     Entry("keywords", "backprop", plain, (0.003, 0.006, 0.012), 180, batch=8),
     Entry("keywords", "mono_forward", mono, (0.02, 0.05, 0.1), 180, batch=8),
+    Entry("keywords", "forward_forward", contrast, (0.003, 0.01, 0.03), 180, batch=8),
+    Entry("keywords", "forward_gradient, activity, exact head", ACTIVITY, (0.00003, 0.0001, 0.0003),
+          3000, batch=8),
 )  # fmt: skip
 
 
@@ -171,7 +178,7 @@ def table(results: dict[str, dict[str, object]]) -> str:
         tests = found["test"]
         mean, low, high = np.mean(tests), min(tests), max(tests)
         bar = "" if entry.bar is None else f"{entry.bar:.1f}"
-        seconds = f"{found['seconds']:.0f}" if entry.rule else ""
+        seconds = f"{found['seconds']:.1f}" if entry.rule else ""
         lines.append(
             f"| {TASKS[entry.task].title} | {entry.name} | {mean:.1f} ({low:.1f} to {high:.1f}) "
             f"| {bar} | {seconds} |"
