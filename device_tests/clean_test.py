@@ -50,6 +50,7 @@ def compile_all(command, folder, form=()):
         ("m55", ("-O0",)),
         ("m55", ("-Os",)),
         ("m55", ("-O1", "-fno-omit-frame-pointer")),
+        ("m55", ("-Os", "-fno-omit-frame-pointer")),
     ],
 )
 def test_gcc_has_nothing_to_say(core, form, tmp_path):

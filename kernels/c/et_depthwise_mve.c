@@ -76,13 +76,15 @@ static void prepare(channel *c, const int8_t *w, const int32_t *start, const et_
     LOAD("a0", on) ADD("q0", "w0") LOAD("a1", on) ADD("q0", "w1") ADD("q1", "w0") \
     LOAD("b0", on) ADD("q0", "w2") ADD("q1", "w1") LOAD("b1", on) ADD("q1", "w2")
 
-/* et_requantize4_n, with the multiplier in w0, the shift in w1 and the zero point in w2. */
-#define SCALE "ldrd %[w0],%[w1],[%[c],#40]\n\tldr %[w2],[%[c],#48]\n\t"
-#define REQUANTIZE(acc)                                                       \
-    "vqrdmulh.s32 " acc "," acc ",%[w0]\n\tvshr.s32 q3," acc ",#31\n\t"       \
-    "vadd.i32 " acc "," acc ",q3\n\tvrshl.s32 " acc ",%[w1]\n\t"              \
-    "vadd.i32 " acc "," acc ",%[w2]\n\tvqmovnb.s32 " acc "," acc "\n\t"       \
-    "vqmovnb.s16 " acc "," acc "\n\t"
+/* et_requantize4_n, in two halves: w0 is the multiplier of the first and the zero point of the
+ * second, w1 the shift. */
+#define SCALE "ldrd %[w0],%[w1],[%[c],#40]\n\t"
+#define MULTIPLY(acc) "vqrdmulh.s32 " acc "," acc ",%[w0]\n\t"
+#define ZERO_POINT "ldr %[w0],[%[c],#48]\n\t"
+#define SHIFT(acc)                                                            \
+    "vshr.s32 q3," acc ",#31\n\tvadd.i32 " acc "," acc ",q3\n\t"              \
+    "vrshl.s32 " acc ",%[w1]\n\tvadd.i32 " acc "," acc ",%[w0]\n\t"           \
+    "vqmovnb.s32 " acc "," acc "\n\tvqmovnb.s16 " acc "," acc "\n\t"
 
 /* Two rows of results of one channel, stride 1; `down` leads to the second, or is 0: then the
  * first is written over it. */
@@ -96,7 +98,7 @@ ET_INLINE void two_rows(const channel *c, const int8_t *a0, const int8_t *b0, in
     __asm__ volatile(
         "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\tvmov q1,q0\n\t"
         WEIGHTS("0", "8") TAP("1") WEIGHTS("12", "20") TAP("1") WEIGHTS("24", "32") TAP("2")
-        SCALE REQUANTIZE("q1") REQUANTIZE("q0")
+        SCALE MULTIPLY("q1") MULTIPLY("q0") ZERO_POINT SHIFT("q1") SHIFT("q0")
         "vstrb.32 q1,[%[y],%q[below]]\n\tvstrb.32 q0,[%[y],%q[apart]]\n\t"
         "add %[y],%[y],%[step]\n\tletp lr,1b"
         : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [b1] "+l"(b1), [y] "+r"(y),
@@ -107,25 +109,26 @@ ET_INLINE void two_rows(const channel *c, const int8_t *a0, const int8_t *b0, in
 
 /* A row of the kernel's rows, where even and odd columns lie apart. */
 #define LINE(even, odd, at, last) \
-    WEIGHTS(at, last) LOAD(even, "1") ADD("q0", "w0") LOAD(odd, "4") ADD("q0", "w1") \
-    LOAD(even, "3") ADD("q0", "w2")
+    "ldrd %[w0],%[w1],[%[c],#" at "]\n\t" LOAD(even, "1") ADD("q0", "w0") \
+    "ldr %[w0],[%[c],#" last "]\n\t" LOAD(odd, "4") ADD("q0", "w1") LOAD(even, "3") ADD("q0", "w0")
 
-/* One row of results of one channel, stride 2; the weights lie row by row. */
+/* One row of results of one channel, stride 2; the weights lie row by row. Widening loads need low
+ * registers, of which a frame's pointer takes one: all that can is in high ones. */
 ET_INLINE void one_row(const channel *c, const int8_t *a0, const int8_t *b0, int32_t pitch,
                        int32_t half, int8_t *y, int32_t columns, int32_t n_out) {
     const uint32x4_t apart = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)n_out);
     const int8_t *a1 = a0 + pitch, *odd0 = a0 + half, *odd1 = a1 + half, *odd2 = b0 + half;
     register int32_t turns __asm__("lr") = columns;
-    int32_t w0, w1, w2;
+    int32_t w0, w1;
     __asm__ volatile(
-        "dlstp.32 lr,lr\n1:\n\tldr %[w2],[%[c],#36]\n\tvdup.32 q0,%[w2]\n\t"
+        "dlstp.32 lr,lr\n1:\n\tldr %[w0],[%[c],#36]\n\tvdup.32 q0,%[w0]\n\t"
         LINE("a0", "odd0", "0", "8") LINE("a1", "odd1", "12", "20") LINE("b0", "odd2", "24", "32")
-        SCALE REQUANTIZE("q0") "vstrb.32 q0,[%[y],%q[apart]]\n\t"
-        "ldr %[w2],[%[c],#52]\n\tadd %[y],%[y],%[w2]\n\tletp lr,1b"
+        SCALE MULTIPLY("q0") ZERO_POINT SHIFT("q0")
+        "vstrb.32 q0,[%[y],%q[apart]]\n\t"
+        "ldr %[w0],[%[c],#52]\n\tadd %[y],%[y],%[w0]\n\tletp lr,1b"
         : [a0] "+l"(a0), [a1] "+l"(a1), [b0] "+l"(b0), [odd0] "+l"(odd0), [odd1] "+l"(odd1),
-          [odd2] "+l"(odd2), [y] "+r"(y), "+r"(turns), [w0] "=&r"(w0), [w1] "=&r"(w1),
-          [w2] "=&r"(w2)
-        : [c] "r"(c), [apart] "w"(apart)
+          [odd2] "+l"(odd2), [y] "+h"(y), "+r"(turns), [w0] "=&h"(w0), [w1] "=&h"(w1)
+        : [c] "h"(c), [apart] "w"(apart)
         : "q0", "q2", "q3", "cc", "memory");
 }
 
