@@ -58,11 +58,12 @@ def update_cases(rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any], 
         [rng.integers(-(2**k), 2**k, (16, 85)) for k in (1, 8, 15, 20, 24, 28, 31)], axis=1
     ).astype(np.int32)
     grad[0, :2] = -(2**31), INT32_MAX
+    grad[:, 2:6] = 511, 512, -512, -513  # times 2**30: the last step of a master, and beyond
     w = rng.integers(-127, 128, grad.shape).astype(np.int8)
     w[:, ::5], w[:, 2::5] = 127, -127
     multiplier = np.array(
         [400, 0, 1, INT32_MAX, 2**16, 2**23, 2**30, 1,
-         2**22, 2**10, 2**16, 0, 2**23 - 1, 2**23, 2**30, INT32_MAX], np.int32
+         2**22, 2**10, 2**16 - 1, 0, 2**23 - 1, 2**23, 2**30, INT32_MAX], np.int32
     )  # fmt: skip
     return w, grad, multiplier
 

@@ -177,7 +177,7 @@ def of_momentum(rng: np.random.Generator) -> Iterator[Case]:
     ends = [2**31 - 1, -(2**31), 2**30, -(2**30), 0]
     velocity = np.array([*range(-20, 21), *ends], np.int32)
     for realign in (0, 1, -1, -3, 31, 40, -31, -70):
-        for decay in (1, 3, 5):
+        for decay in (0, 1, 3, 5, 31):
             grad = rng.integers(-(2**31), 2**31, len(velocity)).astype(np.int32)
             grad[: len(grad) // 2] >>= 27
             want = fixed.momentum(velocity, grad, decay, realign)

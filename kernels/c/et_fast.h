@@ -93,4 +93,24 @@ static inline void et_sum_fast(const int8_t *x, int32_t n, int32_t pitch, int32_
 #define et_update_fast(w, grad, multiplier, key, first, n, saturated) 0
 
 #endif
+
+#if defined(ET_HELIUM)
+
+/* Updates masters of a row; returns n. */
+int32_t et_update_masters_fast(int16_t *w, const int32_t *grad, int32_t multiplier, et_key key,
+                               uint32_t first, int32_t n, int32_t *saturated);
+
+/* et_visible; returns n. */
+int32_t et_visible_fast(const int16_t *w, int8_t *visible, int32_t n);
+
+/* et_momentum where the unit has not changed; returns n, or 0 where it does not fit. */
+int32_t et_momentum_fast(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t n);
+
+#else
+
+#define et_update_masters_fast(w, grad, multiplier, key, first, n, saturated) 0
+#define et_visible_fast(w, visible, n) 0
+#define et_momentum_fast(velocity, grad, decay, n) 0
+
+#endif
 #endif

@@ -60,8 +60,10 @@ int32_t et_update_int8_part(int8_t *w, const int32_t *grad, int32_t multiplier, 
 
 int32_t et_update_int16_part(int16_t *w, const int32_t *grad, int32_t multiplier, et_key key,
                              uint32_t first, int32_t n) {
-    fractions f = fractions_from(key, first);
     int32_t saturated = 0;
+    if (et_update_masters_fast(w, grad, multiplier, key, first, n, &saturated))
+        return saturated;
+    fractions f = fractions_from(key, first);
     for (int32_t i = 0; i < n; i++) {
         const uint32_t fraction = next_fraction(&f) >> MASTER_BITS;
         const int64_t product = (int64_t)grad[i] * multiplier + fraction;
@@ -112,7 +114,7 @@ int32_t et_update_momentum(const et_weights *weights, const int32_t *grad, int32
 }
 
 void et_visible(const int16_t *w, int8_t *visible, int32_t n) {
-    for (int32_t i = 0; i < n; i++)
+    for (int32_t i = et_visible_fast(w, visible, n); i < n; i++)
         visible[i] = (int8_t)(w[i] >> MASTER_BITS);
 }
 
@@ -137,6 +139,8 @@ static void momentum_of_one_unit(int32_t *velocity, const int32_t *grad, int32_t
 void et_momentum(int32_t *velocity, const int32_t *grad, int32_t decay, int32_t realign,
                  int32_t n) {
     if (realign == 0) {
+        if (et_momentum_fast(velocity, grad, decay, n))
+            return;
         momentum_of_one_unit(velocity, grad, decay, n);
         return;
     }
