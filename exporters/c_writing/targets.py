@@ -56,7 +56,7 @@ TARGETS = {
     "cortex-m7": _arm("cortex-m7", "dsp", 28, Kernels(564, 9442), Kernels(704, 23026)),
     "cortex-m33": _arm("cortex-m33", "dsp", 28, Kernels(580, 9342), Kernels(720, 22886)),
     "cortex-m55": _arm(
-        "cortex-m55", "mve", 26, Kernels(788, 10726), Kernels(1044, 26592), "-mfloat-abi=hard"
+        "cortex-m55", "mve", 28, Kernels(692, 11010), Kernels(948, 26992), "-mfloat-abi=hard"
     ),
     "rv32imc": Target(
         "plain", "riscv64-unknown-elf-gcc", ("-march=rv32imc", "-mabi=ilp32"),

@@ -7,7 +7,7 @@
  * A fast form (Arm DSP, Helium) needs scratch memory: ET_..._SCRATCH bytes, aligned to 8 bytes,
  * free between calls. Without (NULL) the plain loops run; the results are the same bits.
  *
- * Stack of a call at most: 240 bytes on a Cortex-M0, 464 on an M4, 768 on an M55 (gcc, -O2).
+ * Stack of a call at most: 240 bytes on a Cortex-M0, 464 on an M4, 760 on an M55 (gcc, -O2).
  */
 #ifndef ET_LAYERS_H
 #define ET_LAYERS_H

@@ -3,7 +3,7 @@
  * An error is int8 with an exponent, real = e * 2^exponent. The exponent follows the peaks that
  * earlier steps saw, so an error is scaled to int8 while it is computed.
  *
- * Stack of a call at most: 240 bytes on a Cortex-M0, 544 on an M4, 376 on an M55 (gcc, -O2),
+ * Stack of a call at most: 240 bytes on a Cortex-M0, 544 on an M4, 384 on an M55 (gcc, -O2),
  * and where weights learn that of their update in et_updates.h.
  */
 #ifndef ET_LEARN_H

@@ -3,7 +3,7 @@
  * x, y, e and out are as the kernels of et_layers.h and et_learn.h have them, and so are sums and
  * scratch.
  *
- * Stack of a call at most: 304 bytes on a Cortex-M0, 656 on an M4, 816 on an M55 (gcc, -O2),
+ * Stack of a call at most: 304 bytes on a Cortex-M0, 656 on an M4, 808 on an M55 (gcc, -O2),
  * and where weights learn that of their update in et_updates.h.
  */
 #ifndef ET_STEPS_H

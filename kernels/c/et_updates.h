@@ -2,7 +2,7 @@
  *
  * The random fraction of weight i is byte i % 4 of the stream's word i / 4.
  *
- * Stack of a call at most: 192 bytes on a Cortex-M0, 256 on an M4, 392 on an M55 (gcc, -O2).
+ * Stack of a call at most: 192 bytes on a Cortex-M0, 256 on an M4, 328 on an M55 (gcc, -O2).
  */
 #ifndef ET_UPDATES_H
 #define ET_UPDATES_H
