@@ -44,9 +44,10 @@ if platform.machine() in ("x86_64", "AMD64"):
 def quantized(folder, **machine):
     """Run PROGRAM in a folder; return what it leaves there."""
     folder.mkdir()
+    path = os.pathsep.join(p for p in sys.path if p)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=folder, env={**os.environ, **machine},
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", PROGRAM], cwd=folder, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": path, **machine},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return {path.name: path.read_bytes() for path in folder.iterdir()}
