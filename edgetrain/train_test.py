@@ -224,7 +224,9 @@ def test_a_damaged_checkpoint_of_this_run_is_refused(model, data, tmp_path, dama
 
 def test_a_log_on_a_full_disk_is_one_sentence(model, data):
     if not Path("/dev/full").exists():
-        pytest.skip("there is no /dev/full on this system")
+        pytest.skip(
+            "only Linux has /dev/full, a disk that is always full: no other way to fill one"
+        )
 
     with pytest.raises(FileError, match=r"the log /dev/full cannot be written: No space left"):
         run(model, data, steps=3, options=Options(log=Path("/dev/full")))
