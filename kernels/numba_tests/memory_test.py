@@ -76,7 +76,7 @@ def test_a_step_keeps_a_fortieth_or_a_sixtieth_of_what_torch_holds(kind, area, m
     """With the types of activations of every target's micro-kernel."""
     ops = kernels.load("numba")
     if np.dtype(ops.machine.AREA).itemsize > np.dtype(area).itemsize:
-        pytest.skip("this target needs more room than that")
+        pytest.skip("this processor's micro-kernel reads int16: uint8 is not enough for it")
     monkeypatch.setattr(ops.machine, "AREA", area)
     given = cases.subject(cases.ds_cnn((49, 10, 1), 12), 32)
 
@@ -98,4 +98,4 @@ def test_no_instruction_reads_or_writes_further_than_it_says():
     )
 
     assert done.returncode == 0, done.stdout[-200:] + done.stderr[-2000:]
-    assert int(done.stdout.split()[-2]) >= len(CASES) - 8  # forward_forward may have none
+    assert int(done.stdout.split()[-2]) >= len(CASES)  # programs: one at least of each
